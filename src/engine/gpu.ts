@@ -1,0 +1,336 @@
+// The device, tensors, upload, download, and plans of dispatches: the only file of the engine that talks to WebGPU's queue.
+import { AppError } from '../lib/error.ts';
+import type { Tensor } from './types.ts';
+
+const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw', import: 'default', eager: true });
+
+/** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
+export const VARIANTS: Readonly<Record<string, readonly string[]>> = { copy_rows: ['copy_rows'] };
+
+/** Bindings stay within WebGPU's default limit, so that every device can run every plan. */
+export const MAX_BINDING_BYTES = 128 * 1024 * 1024;
+/** Tensors start at multiples of this, so that any of them can be bound: the default minStorageBufferOffsetAlignment. */
+export const ALIGNMENT_BYTES = 256;
+/** No dispatch and no submit is planned to take longer than this, so that Stop answers and no driver's watchdog bites. */
+export const BUDGET_SECONDS = 0.1;
+/** Submits that may wait on the GPU at once: one runs while the next is recorded. */
+const IN_FLIGHT = 2;
+
+export type MemoryKind = 'weights' | 'activations' | 'training';
+
+/** An open device with what the engine needs to know of it. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  /** "vendor architecture device description", as far as the browser tells. */
+  readonly name: string;
+  /** Measured by the engine once a model is there; until then a slow guess, which only makes submits smaller. FLOP/s. */
+  flopsPerSecond: number;
+  /** Bytes of live buffers by kind. */
+  readonly memory: Record<MemoryKind, number>;
+  readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
+  /** Resolves when the device is lost, with what the browser said. */
+  readonly lost: Promise<string>;
+  isLost: boolean;
+}
+
+/** @throws 'gpu/unavailable' where there is no adapter or no device */
+export async function openGpu(api: GPU | undefined): Promise<Gpu> {
+  const missing = (why: string): AppError =>
+    new AppError('gpu/unavailable', 'This browser gives pages no access to the GPU.', {
+      why,
+      fix: 'Use Chrome or Edge 113 or newer, Safari 26, or Firefox 141 or newer on Windows (145 on a Mac), with hardware acceleration switched on.',
+    });
+  if (api === undefined) throw missing('It does not offer WebGPU.');
+  const adapter = await api.requestAdapter({ powerPreference: 'high-performance' });
+  if (adapter === null) throw missing('It offers WebGPU but no adapter: the graphics driver is blocked, or the GPU crashed and the browser must be restarted.');
+  const requiredFeatures: GPUFeatureName[] = adapter.features.has('timestamp-query') ? ['timestamp-query'] : [];
+  const device = await adapter.requestDevice({
+    requiredFeatures,
+    requiredLimits: {
+      maxBufferSize: adapter.limits.maxBufferSize,
+      maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
+    },
+  });
+  const { vendor, architecture, device: model, description } = adapter.info;
+  const gpu: Gpu = {
+    device,
+    name: [vendor, architecture, model, description].filter((word) => word !== '').join(' '),
+    flopsPerSecond: 1e9,
+    memory: { weights: 0, activations: 0, training: 0 },
+    pipelines: new Map(),
+    lost: device.lost.then((info) => {
+      gpu.isLost = true;
+      return info.message;
+    }),
+    isLost: false,
+  };
+  return gpu;
+}
+
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+/** Bytes of a tensor; f16 is packed in pairs. */
+export function tensorBytes(shape: readonly number[], dtype: Tensor['dtype']): number {
+  const n = elements(shape);
+  return dtype === 'f16' ? Math.ceil(n / 2) * 4 : n * 4;
+}
+export function aligned(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+}
+
+/** A buffer of its own, zeroed, counted under `kind`. Bytes are rounded up so that a vec4 read at the end stays inside. */
+export function createBuffer(gpu: Gpu, label: string, kind: MemoryKind, bytes: number): GPUBuffer {
+  const size = Math.max(aligned(bytes), ALIGNMENT_BYTES);
+  const buffer = gpu.device.createBuffer({ label, size, usage: GPU_STORAGE | GPU_COPY_SRC | GPU_COPY_DST });
+  gpu.memory[kind] += size;
+  return buffer;
+}
+export function createTensor(gpu: Gpu, label: string, kind: MemoryKind, shape: readonly number[], dtype: Tensor['dtype'] = 'f32'): Tensor {
+  return { buffer: createBuffer(gpu, label, kind, tensorBytes(shape, dtype)), offset: 0, shape, dtype };
+}
+export function destroyBuffer(gpu: Gpu, kind: MemoryKind, buffer: GPUBuffer): void {
+  gpu.memory[kind] -= buffer.size;
+  buffer.destroy();
+}
+
+/** Runs `make` and rejects with 'gpu/out-of-memory' or 'gpu/invalid' if anything that it created failed. */
+export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make: () => T): Promise<T> {
+  gpu.device.pushErrorScope('validation');
+  gpu.device.pushErrorScope('out-of-memory');
+  const made = make();
+  const [full, invalid] = await Promise.all([gpu.device.popErrorScope(), gpu.device.popErrorScope()]);
+  if (full !== null || gpu.isLost) {
+    throw new AppError('gpu/out-of-memory', `${what} needs ${Math.round(bytes / 1e6)} MB of GPU memory, and the GPU has not that much left.`, {
+      why: full?.message ?? 'The GPU was lost while memory was being taken.',
+      fix: 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
+      facts: { bytes },
+    });
+  }
+  if (invalid !== null) throw new AppError('gpu/invalid', `${what} could not be set up on this GPU.`, { why: invalid.message });
+  return made;
+}
+
+/** Writes bytes into a tensor at once (queue order). `at` counts in bytes from the tensor's start. */
+export function upload(gpu: Gpu, tensor: Tensor, data: ArrayBufferView, at = 0): void {
+  gpu.device.queue.writeBuffer(tensor.buffer, tensor.offset + at, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+}
+/** Reads `bytes` (a multiple of 4) back. One round trip. @throws 'gpu/lost' */
+export async function downloadBytes(gpu: Gpu, buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+  const staging = gpu.device.createBuffer({ label: 'download', size: bytes, usage: GPU_COPY_DST | GPU_MAP_READ });
+  const encoder = gpu.device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+  gpu.device.queue.submit([encoder.finish()]);
+  try {
+    return await readStaging(gpu, staging, bytes);
+  } finally {
+    staging.destroy();
+  }
+}
+export async function download(gpu: Gpu, tensor: Tensor): Promise<Float32Array> {
+  return new Float32Array(await downloadBytes(gpu, tensor.buffer, tensor.offset, tensorBytes(tensor.shape, tensor.dtype)));
+}
+/** Maps a staging buffer, copies it out and unmaps it. What a lost device hands out is never taken for a result. @throws 'gpu/lost' */
+export async function readStaging(gpu: Gpu, staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+  try {
+    await staging.mapAsync(GPU_MAP_MODE_READ, 0, bytes);
+  } catch (cause) {
+    throw lostError(cause);
+  }
+  if (gpu.isLost) throw lostError(undefined);
+  const copy = staging.getMappedRange(0, bytes).slice(0);
+  staging.unmap();
+  return copy;
+}
+function lostError(cause: unknown): AppError {
+  return new AppError('gpu/lost', 'The GPU was lost while it was working.', {
+    why: 'Another program or the driver reset it, or it ran out of memory.',
+    fix: 'Load the model again; what was saved is safe.',
+    cause,
+  });
+}
+
+/** A number of a kernel's `Params`: u32 unless marked as f32. */
+export type Param = number | { readonly f32: number };
+
+/** One call of a kernel, as a plan records it. */
+export interface Call {
+  /** A name of VARIANTS. */
+  readonly kernel: string;
+  /** `override` constants of the WGSL. A missing or misspelled one fails when the pipeline is made. */
+  readonly overrides?: Readonly<Record<string, number>>;
+  /** Tensors in the order of the kernel's storage bindings 1, 2, 3 ... */
+  readonly tensors: readonly Tensor[];
+  /** Fields of `Params` (uniform, binding 0) after its first, `first`: the workgroup index along x at which a dispatch begins, which the plan fills in. */
+  readonly params?: readonly Param[];
+  /** Workgroups. A call that would take too long, or more than 65 535 along x, is cut into several dispatches along x. */
+  readonly grid: readonly [x: number, y?: number, z?: number];
+  /** Multiply-adds count as two; what the dispatch is expected to cost, for cutting and for submits. */
+  readonly flops: number;
+}
+
+interface Step {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly grid: readonly [number, number, number];
+  readonly flops: number;
+}
+
+/** A static list of dispatches with cached bind groups: recorded once for a shape, replayed each step. What changes between replays is written into
+ *  tensors beforehand, never into the plan. */
+export class Plan {
+  readonly label: string;
+  private readonly gpu: Gpu;
+  private readonly calls: Call[] = [];
+  private steps: Step[] = [];
+  private uniforms: GPUBuffer | undefined;
+
+  constructor(gpu: Gpu, label: string) {
+    this.gpu = gpu;
+    this.label = label;
+  }
+
+  add(call: Call): void {
+    this.calls.push(call);
+  }
+  get dispatches(): number {
+    return this.steps.length;
+  }
+
+  /** Makes pipelines and bind groups. Once, before the first run. @throws 'gpu/kernel' with the kernel's name and the compiler's message */
+  async prepare(): Promise<void> {
+    const pieces = this.calls.flatMap((call) => cut(this.gpu, call));
+    const slot = (i: number): number => i * ALIGNMENT_BYTES;
+    this.uniforms = this.gpu.device.createBuffer({
+      label: `${this.label} params`,
+      size: Math.max(slot(pieces.length), ALIGNMENT_BYTES),
+      usage: GPU_UNIFORM | GPU_COPY_DST,
+    });
+    const words = new ArrayBuffer(this.uniforms.size);
+    const u32 = new Uint32Array(words);
+    const f32 = new Float32Array(words);
+    const uniforms = this.uniforms;
+    const pipelines = await Promise.all(pieces.map(({ call }) => pipeline(this.gpu, call.kernel, call.overrides ?? {})));
+    this.steps = pieces.map(({ call, first, x }, i) => {
+      const at = slot(i) / 4;
+      u32[at] = first;
+      (call.params ?? []).forEach((value, k) => {
+        if (typeof value === 'number') u32[at + 1 + k] = value;
+        else f32[at + 1 + k] = value.f32;
+      });
+      const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: { buffer: uniforms, offset: slot(i), size: ALIGNMENT_BYTES } }];
+      call.tensors.forEach((tensor, k) => {
+        const size = Math.max(Math.ceil(tensorBytes(tensor.shape, tensor.dtype) / 16) * 16, 16);
+        entries.push({ binding: k + 1, resource: { buffer: tensor.buffer, offset: tensor.offset, size: Math.min(size, tensor.buffer.size - tensor.offset) } });
+      });
+      const made = pipelines[i]!;
+      return {
+        pipeline: made,
+        group: this.gpu.device.createBindGroup({ label: call.kernel, layout: made.getBindGroupLayout(0), entries }),
+        grid: [x, call.grid[1] ?? 1, call.grid[2] ?? 1] as const,
+        flops: (call.flops * x) / call.grid[0],
+      };
+    });
+    this.gpu.device.queue.writeBuffer(uniforms, 0, words);
+  }
+
+  /** Replays dispatches [from, to) in submits that each stay within the budget. Resolves when the last one is submitted (not when it is done), false if
+   *  the signal stopped it before the end. `tail` may add copies to the last submit. */
+  async run(options: { signal?: AbortSignal | undefined; from?: number; to?: number; tail?: (encoder: GPUCommandEncoder) => void } = {}): Promise<boolean> {
+    const { signal, tail, from = 0, to = this.steps.length } = options;
+    const budget = this.gpu.flopsPerSecond * BUDGET_SECONDS;
+    const waiting: Promise<unknown>[] = [];
+    let at = from;
+    do {
+      if (signal?.aborted) return false;
+      const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+      const pass = encoder.beginComputePass({ label: this.label });
+      let spent = 0;
+      while (at < to) {
+        const step = this.steps[at]!;
+        if (spent > 0 && spent + step.flops > budget) break;
+        pass.setPipeline(step.pipeline);
+        pass.setBindGroup(0, step.group);
+        pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2]);
+        spent += step.flops;
+        at++;
+      }
+      pass.end();
+      if (at >= to) tail?.(encoder);
+      this.gpu.device.queue.submit([encoder.finish()]);
+      if (at < to) {
+        waiting.push(this.gpu.device.queue.onSubmittedWorkDone());
+        if (waiting.length >= IN_FLIGHT) await waiting.shift();
+      }
+    } while (at < to);
+    return true;
+  }
+
+  dispose(): void {
+    this.uniforms?.destroy();
+    this.steps = [];
+  }
+}
+
+/** Cuts a call along x so that no piece is expected to take longer than the budget. */
+function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
+  const total = call.grid[0];
+  const byTime = Math.ceil(call.flops / (gpu.flopsPerSecond * BUDGET_SECONDS));
+  const size = Math.max(1, Math.min(65535, Math.ceil(total / Math.max(1, byTime))));
+  const pieces: { call: Call; first: number; x: number }[] = [];
+  for (let first = 0; first < total; first += size) pieces.push({ call, first, x: Math.min(size, total - first) });
+  return pieces;
+}
+
+/** The text of a variant: its files joined. */
+export function kernelSource(kernel: string): string {
+  const files = VARIANTS[kernel];
+  if (files === undefined) throw new AppError('gpu/kernel', `There is no kernel named ${kernel}.`);
+  return files
+    .map((file) => {
+      const source = SOURCES[`../../shaders/${file}.wgsl`];
+      if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);
+      return source;
+    })
+    .join('\n');
+}
+
+/** A compiled kernel, made once for each set of overrides. The bind group layout is read from the declarations, so that a variant may leave a binding unused. */
+export function pipeline(gpu: Gpu, kernel: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
+  const key = `${kernel} ${JSON.stringify(overrides)}`;
+  let made = gpu.pipelines.get(key);
+  if (made === undefined) {
+    made = compile(gpu, kernel, overrides);
+    gpu.pipelines.set(key, made);
+  }
+  return made;
+}
+
+async function compile(gpu: Gpu, kernel: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
+  const code = kernelSource(kernel);
+  const entries: GPUBindGroupLayoutEntry[] = [...code.matchAll(/@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read_write|read))?>/g)].map((found) => ({
+    binding: Number(found[1]),
+    visibility: GPU_COMPUTE,
+    buffer: { type: found[2] === 'uniform' ? 'uniform' : found[3] === 'read_write' ? 'storage' : 'read-only-storage' },
+  }));
+  gpu.device.pushErrorScope('validation');
+  const module = gpu.device.createShaderModule({ label: kernel, code });
+  const layout = gpu.device.createPipelineLayout({ bindGroupLayouts: [gpu.device.createBindGroupLayout({ label: kernel, entries })] });
+  const pending = gpu.device
+    .createComputePipelineAsync({ label: kernel, layout, compute: { module, entryPoint: 'main', constants: { ...overrides } } })
+    .catch((cause: unknown) => cause);
+  const [scoped, made] = await Promise.all([gpu.device.popErrorScope(), pending]);
+  if (scoped === null && !(made instanceof Error) && made !== null && typeof made === 'object') return made as GPUComputePipeline;
+  const messages = (await module.getCompilationInfo()).messages.map((m) => `${kernel}:${m.lineNum}: ${m.message}`);
+  const why = messages.length > 0 ? messages.join('\n') : (scoped?.message ?? String(made));
+  throw new AppError('gpu/kernel', `The GPU program ${kernel} could not be compiled on this device.`, { why, cause: made });
+}
+
+// The numbers of the WebGPU specification, so that the engine does not depend on globals that a Node program must install first.
+const GPU_MAP_READ = 0x0001;
+const GPU_COPY_SRC = 0x0004;
+const GPU_COPY_DST = 0x0008;
+const GPU_UNIFORM = 0x0040;
+const GPU_STORAGE = 0x0080;
+const GPU_MAP_MODE_READ = 0x0001;
+const GPU_COMPUTE = 0x4;

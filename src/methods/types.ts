@@ -1,0 +1,105 @@
+import type { Example } from '../data/types.ts';
+import type { Engine, ModelConfig, OptimizerState, Patch } from '../engine/types.ts';
+import type { Metric, Source } from '../metrics/types.ts';
+import type { Encoded, Message } from '../text/types.ts';
+
+export type Extract = 'whole' | 'after-answer-mark' | 'last-number' | 'last-line';
+/** Words around the input. `extract` takes the answer out of a step-by-step reply. */
+export interface Prompt {
+  readonly system: string;
+  readonly shots: readonly Example[];
+  readonly cue: string;
+  readonly extract: Extract;
+}
+
+/** What a method learned. Words run on any runtime; a patch on our engine. LoRA under a system prompt is ordinary. */
+export interface Customization {
+  readonly prompt: Prompt;
+  readonly patch?: Patch;
+}
+
+/** Where a fit stands, so that it goes on bit for bit: also the data order, the random counter and the best state so far. */
+export interface Checkpoint {
+  readonly optimizer: OptimizerState;
+  readonly epoch: number;
+  readonly position: number;
+  readonly randomCounter: number;
+  readonly best?: { readonly step: number; readonly score: number; readonly optimizer: OptimizerState };
+  /** Kernel variants and their versions: other kernels, other last bits. */
+  readonly kernels: string;
+}
+
+/** All a method may touch. `engine` is there when it needs 'train' or 'score'. */
+export interface FitEnv {
+  readonly train: readonly Example[];
+  readonly validation: readonly Example[];
+  readonly metric: Metric;
+  readonly seed: number;
+  readonly prompt: Prompt; // in force while fitting; a method of words starts from it
+  /** Token ids and loss mask of a row under a prompt, by the model's own template. */
+  encode(example: Example, prompt: Prompt): Promise<Encoded>;
+  generate(prompt: Prompt, messages: readonly Message[]): Promise<string>; // any runtime
+  evaluate(candidate: Customization): Promise<{ readonly mean: number; readonly perExample: Float32Array }>; // on validation, by the runner's code
+  readonly engine?: Engine;
+  /** Progress in steps, cheap, call it every step. */
+  progress(step: number, steps: number): void;
+  report(step: number, name: string, value: number): void; // one point of a curve; cheap, call it every step
+  sample(step: number, name: string, text: string): void; // a pinned prompt's answer on the way
+  /** Up to three pinned conversations to answer before and during. */
+  readonly pinned: readonly { readonly name: string; readonly messages: readonly Message[] }[];
+  /** Resolves when the state is safe on disk. */
+  checkpoint(state: Checkpoint): Promise<void>;
+  readonly resumeFrom?: Checkpoint;
+  readonly signal: AbortSignal;
+}
+
+/** One setting of a method, as data: the UI draws the form from it. */
+export type Setting<T> = {
+  /** Plain words: "How strongly". */
+  readonly label: string;
+  /** The field's word after it: "learning rate". */
+  readonly term: string;
+  readonly help: string;
+  readonly default: T;
+  readonly unit?: string;
+  /** Shown only under "All settings". */
+  readonly advanced?: boolean;
+  readonly source?: Source;
+} & (T extends number
+  ? { readonly kind: 'number'; readonly min: number; readonly max: number; readonly step?: number; readonly scale?: 'linear' | 'log' }
+  : T extends boolean
+    ? { readonly kind: 'boolean' }
+    : T extends readonly string[]
+      ? { readonly kind: 'choices'; readonly options: readonly { readonly value: string; readonly label: string }[] }
+      : { readonly kind: 'choice'; readonly options: readonly { readonly value: string; readonly label: string }[] });
+
+export type Need = 'generate' | 'score' | 'train' | 'embed';
+
+export interface Method<C extends object> {
+  readonly id: string;
+  readonly name: string;
+  /** Colour and shape of design.md section 4: base, prompt, shots, cot, search, soft, ia3, adapter, lora, full. */
+  readonly mark: string;
+  readonly source: Source;
+  /** One sentence a non-expert can act on: what it changes, and when to choose it. */
+  readonly summary: string;
+  readonly needs: readonly Need[];
+  /** Each setting's default, range, unit, help and source. Plain data: the UI draws the form from it, handed over by the worker's contract. */
+  readonly settings: { readonly [K in keyof C]: Setting<C[K]> };
+  /** Time (s) and peak GPU memory (bytes beyond the base model's) to expect on this device, shown before Start. */
+  estimate(config: C, model: ModelConfig, trainTokens: number, device: { readonly flopsPerSecond: number }): { seconds: number; bytes: number };
+  /** Learn from `env.train`. On abort, resolve with the best so far. @throws 'fit/diverged', 'gpu/out-of-memory' */
+  fit(env: FitEnv, config: C): Promise<Customization>;
+}
+
+/** A method as plain data, for the interface. */
+export interface MethodDeclaration {
+  readonly id: string;
+  readonly name: string;
+  readonly mark: string;
+  readonly source: Source;
+  readonly summary: string;
+  readonly needs: readonly Need[];
+  readonly settings: Readonly<Record<string, AnySetting>>;
+}
+export type AnySetting = Setting<number> | Setting<boolean> | Setting<string> | Setting<readonly string[]>;
