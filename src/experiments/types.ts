@@ -1,0 +1,127 @@
+import type { MetricDeclaration } from '../metrics/types.ts';
+import type { Prompt } from '../methods/types.ts';
+
+export type Split = 'validation' | 'test';
+export type RunStatus = 'fitting' | 'paused' | 'evaluating' | 'done' | 'stopped' | 'failed';
+
+export interface Score {
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+  readonly n: number;
+  readonly split: Split;
+  readonly runtime: 'engine' | 'webllm';
+}
+export interface Cost {
+  readonly seconds: number;
+  readonly peakBytes: number;
+  readonly tokens: number;
+  readonly extraTokensPerCall: number;
+  readonly bytesToShip: number;
+}
+export interface CurvePoint {
+  readonly step: number;
+  readonly value: number;
+}
+/** All that is needed to repeat a run, and what came of it. */
+export interface Run {
+  readonly id: string;
+  readonly taskId: string;
+  readonly method: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly model: string;
+  readonly dataset: { readonly id: string; readonly version: number };
+  readonly prompt: Prompt;
+  readonly seed: number;
+  readonly startedAt: number; // ms since the epoch, UTC
+  readonly status: RunStatus;
+  readonly error?: { readonly code: string; readonly message: string };
+  /** The contestant made of it. */
+  readonly contestantId?: string;
+  readonly steps: number;
+  readonly step: number;
+  readonly best?: { readonly step: number; readonly score: number };
+  /** By name: 'loss', 'validation loss', 'score', 'lr', 'tokens/s'. */
+  readonly curves: Readonly<Record<string, readonly CurvePoint[]>>;
+  /** The pinned prompts' answers: at step 0 (Base) and at the last validation. */
+  readonly samples: readonly { readonly step: number; readonly name: string; readonly text: string }[];
+  readonly cost: Cost;
+}
+
+/** One row as a contestant answered it. */
+export interface RowResult {
+  readonly exampleId: string;
+  /** All that the model wrote. */
+  readonly reply: string;
+  /** What was scored: the reply, or the answer taken out of a step-by-step reply. */
+  readonly answer: string;
+  readonly score: number;
+  readonly promptTokens: number;
+  readonly replyTokens: number;
+  /** The reply reached the longest answer allowed and was cut there. */
+  readonly cut: boolean;
+}
+
+export type Verdict = 'better' | 'worse' | 'cannot-tell';
+/** A paired comparison on the rows that both answered. */
+export interface Paired {
+  readonly wins: number;
+  readonly losses: number;
+  readonly ties: number;
+  /** Exact sign test for scores of 0 or 1, else a seeded sign-flip test; uncorrected. */
+  readonly p: number;
+  /** Holm-corrected over the rows shown. */
+  readonly holmP: number;
+  readonly verdict: Verdict;
+}
+
+export interface BoardRow {
+  readonly contestantId: string;
+  readonly name: string;
+  readonly method: string;
+  readonly mark: string;
+  readonly subtitle: string;
+  /** 'stale': rows, metric or model changed since it was measured; 'partial': stopped before the end. */
+  readonly state: 'done' | 'partial' | 'stale' | 'none' | 'fitting' | 'scoring' | 'failed';
+  readonly score?: Score;
+  /** How many rows scored 1, for metrics of 0 or 1. */
+  readonly passed?: number;
+  readonly againstBase?: Paired;
+  readonly extraTokensPerCall?: number;
+  readonly bytesToShip?: number;
+  readonly seconds?: number;
+  readonly tokensPerSecond?: number;
+  readonly cutReplies?: number;
+  /** Said beside the row: "checkpoint chosen on these rows", "made after the test was opened". */
+  readonly notes: readonly string[];
+}
+/** Neighbours that the data cannot tell apart: rows [first, last] of the sorted board, drawn in `lane`. */
+export interface Bracket {
+  readonly first: number;
+  readonly last: number;
+  readonly lane: number;
+}
+export interface Board {
+  readonly taskId: string;
+  readonly split: Split;
+  readonly metric: MetricDeclaration;
+  /** Scored rows by score, best first, then those without a score. */
+  readonly rows: readonly BoardRow[];
+  readonly brackets: readonly Bracket[];
+  readonly comparisons: number;
+  readonly n: number;
+  /** One sentence with numbers: what the board says. */
+  readonly finding: string;
+  readonly testOpenedAt?: number;
+}
+
+/** One row of a contestant beside the same row of another. */
+export interface ExampleComparison {
+  readonly exampleId: string;
+  readonly rowNumber: number;
+  readonly input: string;
+  readonly targets: readonly string[];
+  readonly change: 'fixed' | 'broken' | 'same' | 'better' | 'worse';
+  readonly before?: RowResult;
+  readonly after: RowResult;
+}

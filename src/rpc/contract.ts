@@ -1,0 +1,229 @@
+import type { ColumnRole, Example, ImportFinding, ImportResult, RawTable, SplitShares, Task } from '../data/types.ts';
+import type { MemoryUse, WeightStorage } from '../engine/types.ts';
+import type { Board, ExampleComparison, Paired, Split } from '../experiments/types.ts';
+import type { MethodDeclaration, Prompt } from '../methods/types.ts';
+import type { MetricDeclaration } from '../metrics/types.ts';
+import type { ContestantRecord, ModelRecord } from '../storage/types.ts';
+import type { Message, TemplateContext } from '../text/types.ts';
+
+/** The worker in which a model's own chat template runs: a program from a stranger, killed when it takes too long. */
+export interface TemplateApi {
+  render(source: string, context: TemplateContext): Promise<string>;
+}
+
+export interface DeviceReport {
+  /** False: no WebGPU here; `why` and `fix` say what to do, and everything but the model works. */
+  readonly available: boolean;
+  readonly name: string;
+  readonly software: boolean;
+  readonly maxBufferBytes: number;
+  readonly flopsPerSecond?: number;
+  readonly why?: string;
+  readonly fix?: string;
+}
+export interface PickedFile {
+  /** Path inside the chosen folder, or the bare name. */
+  readonly path: string;
+  readonly file: Blob;
+}
+/** What was found in a choice of files, before anything is stored. */
+export interface ModelInspection {
+  readonly name: string;
+  readonly format: 'safetensors' | 'gguf';
+  readonly architecture: string;
+  readonly parameters: number;
+  readonly fileBytes: number;
+  readonly weightTypes: string;
+  readonly context: number;
+  readonly layers: number;
+  readonly hasTemplate: boolean;
+  /** Memory in bytes to chat (1 024 tokens, or the context where that is shorter) and to train LoRA (rank 16, two rows of 256 tokens), each way of holding the weights. */
+  readonly choices: readonly { readonly storage: WeightStorage; readonly chatBytes: number; readonly trainBytes: number; readonly recommended: boolean }[];
+  /** Said before loading: ignored files, a missing template, 4-bit blocks that become larger. */
+  readonly notes: readonly string[];
+}
+export interface Progress {
+  /** What is being done now: "Reading model.safetensors". */
+  readonly what: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: 'bytes' | 'rows' | 'steps' | 'tokens';
+  readonly secondsLeft?: number;
+}
+export interface ModelStatus {
+  readonly modelId: string;
+  readonly storage: WeightStorage;
+  readonly memory: MemoryUse;
+  readonly context: number;
+}
+
+/** One token of a row as the network sees it. */
+export interface TokenChip {
+  readonly id: number;
+  readonly text: string;
+  readonly kind: 'context' | 'trained' | 'stop' | 'cut';
+}
+export interface RowPreview {
+  readonly rowId: string;
+  readonly tokens: readonly TokenChip[];
+  readonly trained: number;
+  readonly limit: number;
+  /** Said under the chips: the answer was encoded alone, only the last turn is trained, tokens over the limit. */
+  readonly notes: readonly string[];
+}
+
+export interface DataRow {
+  readonly id: string;
+  /** From 1, as the screens number them. */
+  readonly number: number;
+  readonly split: 'train' | 'validation' | 'test' | 'unused';
+  /** Tokens with the model in use; absent without a model. */
+  readonly tokens?: number;
+}
+export interface DataReport {
+  readonly rows: readonly DataRow[];
+  readonly counts: { readonly train: number; readonly validation: number; readonly test: number; readonly unused: number };
+  readonly findings: readonly (ImportFinding & { readonly rowIds: readonly string[] })[];
+  /** Rows longer than the limit, which are left out of training and said so. */
+  readonly tooLong: readonly string[];
+  readonly limit?: number;
+  /** Tokens of the longest training answer, with the model in use. */
+  readonly longestTrainAnswer?: number;
+  /** The longest answer in force for scoring, in tokens. */
+  readonly longestAnswer: number;
+  readonly proposedShares: SplitShares;
+  /** One sentence: how many validation rows prove a clear win. */
+  readonly powerNote: string;
+}
+
+export interface Estimate {
+  readonly seconds: number;
+  readonly memory: MemoryUse;
+  readonly steps: number;
+  readonly trainRows: number;
+  readonly trainTokens: number;
+}
+/** One line of the check before a run. */
+export interface Check {
+  readonly ok: boolean;
+  readonly code: string;
+  readonly text: string;
+  readonly fix?: string;
+}
+export interface FitPlan {
+  readonly estimate: Estimate;
+  readonly checks: readonly Check[];
+}
+export interface FitSpec {
+  readonly taskId: string;
+  readonly method: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** In force while training: LoRA under a system prompt is ordinary. */
+  readonly prompt: Prompt;
+  readonly name: string;
+  readonly seed: number;
+  /** Row ids or texts asked before and during. */
+  readonly pinned: readonly { readonly name: string; readonly messages: readonly Message[] }[];
+}
+export type FitEvent =
+  | { readonly kind: 'started'; readonly runId: string; readonly steps: number }
+  | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly tokensPerSecond: number; readonly secondsLeft: number }
+  | { readonly kind: 'point'; readonly step: number; readonly name: string; readonly value: number }
+  | { readonly kind: 'sample'; readonly step: number; readonly name: string; readonly text: string }
+  | { readonly kind: 'best'; readonly step: number; readonly score: number }
+  | { readonly kind: 'note'; readonly code: string; readonly text: string };
+
+export interface ChatRequest {
+  readonly contestantId: string;
+  readonly messages: readonly Message[];
+  /** 0 to 1.5, for contestants with trained weights. */
+  readonly strength: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly maxTokens: number;
+}
+export interface ChatReply {
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly replyTokens: number;
+  readonly tokensPerSecond: number;
+  readonly firstTokenSeconds: number;
+  readonly end: 'stop-token' | 'longest' | 'context' | 'stopped';
+}
+
+export type ExportFormat = 'peft' | 'gguf-lora' | 'prompt-json';
+export interface ExportedFile {
+  readonly name: string;
+  readonly mime: string;
+  readonly bytes: Uint8Array;
+}
+/** What each export holds, before it is made. */
+export interface ExportTarget {
+  readonly format: ExportFormat;
+  readonly name: string;
+  readonly summary: string;
+  readonly files: readonly string[];
+  readonly bytes: number;
+  readonly limits: string;
+  /** The lines that load it elsewhere, for copying. */
+  readonly howTo: { readonly language: string; readonly code: string; readonly note: string };
+}
+
+/** What the engine worker can do. Everything may reject with an AppError; a signal that aborts ends a call early with what is done. */
+export interface EngineApi {
+  device(): Promise<DeviceReport>;
+  methods(): Promise<readonly MethodDeclaration[]>;
+  metrics(): Promise<readonly MetricDeclaration[]>;
+
+  /** Reads a file or a paste; nothing is stored. @throws 'data/empty', 'data/not-text' */
+  importData(content: string | Uint8Array, fileName?: string): Promise<ImportResult>;
+  mapColumns(table: RawTable, roles: readonly ColumnRole[]): Promise<{ readonly examples: readonly Example[]; readonly findings: readonly ImportFinding[] }>;
+  /** What the rows look like: the type of task, the metric to use and why, and the shares of the split. */
+  propose(rows: readonly Example[]): Promise<{ readonly type: Task; readonly metricId: string; readonly why: string; readonly shares: SplitShares }>;
+  dataReport(taskId: string): Promise<DataReport>;
+  /** @throws 'model/none' without a model in use */
+  previewRow(taskId: string, rowId: string, prompt: Prompt): Promise<RowPreview>;
+
+  inspectModel(files: readonly PickedFile[]): Promise<ModelInspection>;
+  /** Keeps the files in OPFS by hash and makes the record; the model is not loaded. @throws 'storage/full' */
+  importModel(files: readonly PickedFile[], name: string, storage: WeightStorage, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<ModelRecord>;
+  /** From OPFS onto the GPU. One model at a time; another one leaves first. */
+  loadModel(modelId: string, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<ModelStatus>;
+  unloadModel(): Promise<void>;
+  modelStatus(): Promise<ModelStatus | undefined>;
+  /** Deletes the record and frees the bytes; contestants of it stay, and say that their model is gone. */
+  deleteModel(modelId: string): Promise<number>;
+  memoryToTrain(modelId: string, storage: WeightStorage): Promise<MemoryUse>;
+
+  /** The Base contestant of a task and its model, made when it is not there. */
+  ensureBase(taskId: string): Promise<ContestantRecord>;
+  /** Tokens that a prompt adds to each call. */
+  promptTokens(taskId: string, prompt: Prompt): Promise<number>;
+  /** Shots drawn from the training rows by seed. */
+  drawShots(taskId: string, count: number, seed: number): Promise<readonly Example[]>;
+  /** Saves a prompt as the next version. */
+  savePrompt(taskId: string, prompt: Prompt, name?: string): Promise<ContestantRecord>;
+  /** Answers the split's rows and scores them; what is done is kept when the signal aborts. `test` needs the test to be opened. */
+  measure(contestantIds: readonly string[], split: Split, onProgress: (p: Progress & { readonly contestantId: string }) => void, signal: AbortSignal): Promise<void>;
+  /** Opens the test, once for all; what is made afterwards is marked. */
+  openTest(taskId: string): Promise<void>;
+  board(taskId: string, split: Split): Promise<Board>;
+  compare(contestantId: string, againstId: string, split: Split): Promise<{ readonly paired: Paired; readonly examples: readonly ExampleComparison[] }>;
+  deleteContestant(contestantId: string): Promise<number>;
+
+  planFit(spec: FitSpec): Promise<FitPlan>;
+  /** Trains and adds the contestant. On abort the best so far is kept. */
+  fit(spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord>;
+
+  chat(request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply>;
+
+  exportTargets(contestantId: string): Promise<readonly ExportTarget[]>;
+  exportContestant(contestantId: string, format: ExportFormat): Promise<ExportedFile>;
+  /** A PEFT .zip or its two files, a GGUF LoRA, or a prompt JSON becomes a contestant of the task. @throws 'adapter/other-base' */
+  importContestant(taskId: string, files: readonly PickedFile[]): Promise<ContestantRecord>;
+
+  /** Everything in IndexedDB and OPFS. */
+  eraseEverything(): Promise<void>;
+}

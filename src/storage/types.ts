@@ -1,0 +1,123 @@
+import type { ColumnRole, Example, SplitShares, Task } from '../data/types.ts';
+import type { WeightStorage } from '../engine/types.ts';
+import type { Cost, RowResult, Run, Split } from '../experiments/types.ts';
+import type { ModelConfig } from '../formats/types.ts';
+import type { Prompt } from '../methods/types.ts';
+
+/** Bytes in OPFS, named by their SHA-256 (64 hex digits). */
+export interface BlobRef {
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/** A model on this device: its files as they were chosen, in OPFS. `id` is made of its files' hashes, so the same files are one model. */
+export interface ModelRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly format: 'safetensors' | 'gguf';
+  readonly config: ModelConfig;
+  readonly files: readonly (BlobRef & { readonly name: string })[];
+  readonly bytes: number;
+  readonly parameters: number;
+  /** The storage types found in the files: "F32", "Q4_1 and Q8_0". */
+  readonly weightTypes: string;
+  readonly hasTemplate: boolean;
+  /** How it is held on the GPU. */
+  readonly storage: WeightStorage;
+  readonly addedAt: number;
+  readonly lastUsedAt: number;
+}
+
+/** A task: its data, metric and choices. Rows are in `datasets`, so that renaming a task does not rewrite them. */
+export interface TaskRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly type: Task;
+  readonly metricId: string;
+  readonly modelId?: string;
+  /** Seed of the split, of shots and of training. */
+  readonly seed: number;
+  readonly shares: SplitShares;
+  /** Tokens; when absent 1.5 times the longest training answer. */
+  readonly longestAnswer?: number;
+  /** Tokens of a row that training may use; when absent the model's context. */
+  readonly rowLimit?: number;
+  readonly testOpenedAt?: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+export interface DatasetRecord {
+  readonly taskId: string;
+  /** Goes up with every change of rows, so that results of other rows are known as stale. */
+  readonly version: number;
+  readonly rows: readonly Example[];
+  readonly source?: { readonly fileName?: string; readonly roles?: readonly ColumnRole[]; readonly read: number; readonly leftOut: number };
+}
+
+/** What stands on the board: the base model, words around it, or trained weights. */
+export interface ContestantRecord {
+  readonly id: string;
+  readonly taskId: string;
+  readonly name: string;
+  /** 'base', 'prompt' or the id of a method that trains. */
+  readonly method: string;
+  readonly modelId: string;
+  readonly prompt: Prompt;
+  readonly adapterId?: string;
+  readonly runId?: string;
+  /** Of a prompt: 1, 2, 3 ... within the task. */
+  readonly version?: number;
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly cost: Cost;
+  readonly createdAt: number;
+  readonly afterTestOpened: boolean;
+  /** Its checkpoint was chosen by its score on the validation rows. */
+  readonly chosenOnValidation: boolean;
+  readonly imported: boolean;
+}
+
+/** How a contestant answered a split. */
+export interface ResultRecord {
+  /** `${contestantId} ${split}`. */
+  readonly id: string;
+  readonly contestantId: string;
+  readonly taskId: string;
+  readonly split: Split;
+  readonly metricId: string;
+  readonly modelId: string;
+  readonly datasetVersion: number;
+  readonly splitSeed: number;
+  readonly shares: SplitShares;
+  readonly longestAnswer: number;
+  readonly rows: readonly RowResult[];
+  /** All rows of the split are there. */
+  readonly complete: boolean;
+  readonly seconds: number;
+  readonly measuredAt: number;
+}
+
+export interface AdapterRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly modelId: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly rsLora: boolean;
+  readonly targets: readonly string[];
+  readonly parameters: number;
+  /** The PEFT files (adapter_config.json, adapter_model.safetensors) in OPFS. */
+  readonly files: readonly (BlobRef & { readonly name: string })[];
+  readonly bytes: number;
+  readonly createdAt: number;
+}
+
+export type RunRecord = Run;
+
+export interface StorageUse {
+  readonly models: number;
+  readonly adapters: number;
+  readonly records: number;
+  /** navigator.storage.persisted(), where the browser tells. */
+  readonly persisted?: boolean;
+}
+export type StoreName = 'models' | 'tasks' | 'datasets' | 'contestants' | 'results' | 'adapters' | 'runs' | 'settings';
