@@ -6,7 +6,7 @@ export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
     worker: { format: 'es' },
-    plugins: [svelte()],
+    plugins: [svelte({ configFile: false })],
   };
   if (mode === 'cli') {
     return {

@@ -1,0 +1,30 @@
+import { defineConfig } from '@playwright/test';
+
+/** The built site in a headless browser whose GPU is SwiftShader. `npm test` builds first and names the browser in CHROME_PATH. */
+export default defineConfig({
+  testDir: 'tests/browser',
+  testMatch: '**/*.spec.ts',
+  timeout: 180_000,
+  expect: { timeout: 20_000 },
+  workers: 1,
+  forbidOnly: true,
+  retries: 0,
+  outputDir: 'test-results',
+  reporter: [['list'], ['json', { outputFile: 'test-results/report.json' }]],
+  use: {
+    baseURL: 'http://localhost:4173',
+    viewport: { width: 1440, height: 1000 },
+    trace: 'off',
+    launchOptions: {
+      ...(process.env.CHROME_PATH === undefined ? {} : { executablePath: process.env.CHROME_PATH }),
+      args: [
+        '--enable-unsafe-webgpu',
+        '--use-webgpu-adapter=swiftshader',
+        '--enable-features=Vulkan',
+        '--disable-gpu-process-crash-limit',
+        '--no-sandbox',
+      ],
+    },
+  },
+  webServer: { command: 'node node_modules/vite/bin/vite.js preview --port 4173 --strictPort', url: 'http://localhost:4173', reuseExistingServer: false },
+});
