@@ -12,12 +12,15 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { readonly keepSpecial?: boolean }): string;
   /** One token as people should see it in a chip: its text, byte pieces as `�` or `<0xNN>`. */
   tokenText(id: number): string;
+  /** The same text with the spellings of special tokens made inert: `encode` reads them as ordinary letters. For what people and data files say,
+   *  so that a row cannot end its own turn. */
+  plain(text: string): string;
   readonly specialIds: ReadonlySet<number>;
 }
 
 /** Renders a model's own chat template. In the app this runs in a throw-away worker, since a template is a program from a stranger. */
 export interface TemplateRenderer {
-  /** @throws 'template/failed', 'template/timeout' */
+  /** @throws 'template/failed', 'template/timeout', 'template/too-large' */
   render(source: string, context: TemplateContext): Promise<string>;
 }
 export interface TemplateContext {
@@ -37,16 +40,18 @@ export interface Encoded {
   readonly stopId: number;
   /** The answer was encoded alone, because encode(prompt + answer + stop) does not begin with the prompt's ids. */
   readonly answerAlone: boolean;
-  /** The template rewrites earlier turns, so only the last turn is trained. */
+  /** The template writes earlier turns differently once others follow, so training on them would be on text that is never seen again: only the
+   *  last turn is trained. */
   readonly rewritesTurns: boolean;
 }
 
 /** The one renderer of a model: training, scoring, chat and export all go through it. */
 export interface PromptRenderer {
   readonly tokenizer: Tokenizer;
+  /** Ids that end generation: those of the model's files, and the stop that its template writes (known from the first `prompt` or `withAnswer` on). */
   readonly stopIds: readonly number[];
   readonly hasTemplate: boolean;
-  /** Ids up to and including the generation prompt. */
+  /** Ids up to and including the generation prompt. @throws 'template/role' where the template refuses a role, naming it */
   prompt(messages: readonly Message[]): Promise<Uint32Array>;
   /** Ids and loss mask of messages followed by `answer` and one stop token. */
   withAnswer(messages: readonly Message[], answer: string): Promise<Encoded>;
