@@ -5,11 +5,10 @@ import { renderTemplate } from '../../src/text/chat-template.ts';
 import { createPromptRenderer, plainPrompt } from '../../src/text/prompt.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
 import type { Encoded, Message, TemplateRenderer } from '../../src/text/types.ts';
-import { hasShared, sharedBytes, sharedJson } from '../support/shared.ts';
+import { fixture, fixtureTensors, haveFixtures } from '../support/fixtures.ts';
 
 const templates: TemplateRenderer = { render: async (source, context) => renderTemplate(source, context) };
-const fixture = (name: string): { chat_template: string } =>
-  JSON.parse(readFileSync(new URL(`../fixtures/llama-tokenizer/${name}`, import.meta.url), 'utf8'));
+const read = <T>(name: string): T => JSON.parse(readFileSync(fixture(name), 'utf8'));
 const config = (V: number, stopIds: readonly number[]): ModelConfig => ({
   architecture: 'llama',
   C: 64,
@@ -25,8 +24,8 @@ const config = (V: number, stopIds: readonly number[]): ModelConfig => ({
   tied: true,
   stopIds,
 });
-const llamaSpec: TokenizerSpec = { json: fixture('tokenizer.json'), config: fixture('tokenizer_config.json') };
-const chatml = fixture('tokenizer_config.json').chat_template;
+const llamaSpec: TokenizerSpec = { json: read('models/llama/tokenizer.json'), config: read('models/llama/tokenizer_config.json') };
+const chatml = read<{ chat_template: string }>('models/llama/tokenizer_config.json').chat_template;
 const llamaTokenizer = createTokenizer(llamaSpec);
 const withTemplate = (chatTemplate: string, stopIds: readonly number[] = [286], V = 288) =>
   createPromptRenderer({ tokenizer: llamaTokenizer, spec: { ...llamaSpec, chatTemplate }, config: config(V, stopIds), templates });
@@ -37,23 +36,21 @@ const assistant = (content: string): Message => ({ role: 'assistant', content })
 const trained = (row: Encoded): number[] => [...row.tokens].filter((_, i) => row.mask[i] === 1);
 const text = (ids: ArrayLike<number>): string => llamaTokenizer.decode(ids, { keepSpecial: true });
 
-describe.skipIf(!hasShared('fixtures/stories260k/lora_zed'))('a model without a template', () => {
-  const folder = 'fixtures/stories260k';
-  const spec: TokenizerSpec = { json: sharedJson(`${folder}/tokenizer.json`), config: sharedJson(`${folder}/tokenizer_config.json`) };
-  const renderer = createPromptRenderer({ tokenizer: createTokenizer(spec), spec, config: config(512, [1, 2]), templates });
-  const run = sharedJson<{ generations: { prompt: string; target: string; input_ids: number[]; after_ids: number[] }[] }>(
-    `${folder}/lora_zed/run.json`,
-  );
+describe.skipIf(!haveFixtures('stories260k/lora_zed'))('a model without a template', () => {
+  const folder = 'stories260k';
+  const stories = () => {
+    const spec: TokenizerSpec = { json: read(`${folder}/tokenizer.json`), config: read(`${folder}/tokenizer_config.json`) };
+    return createPromptRenderer({ tokenizer: createTokenizer(spec), spec, config: config(512, [1, 2]), templates });
+  };
 
   it('gives the ids and labels of the four rows of lora_zed', async () => {
-    const bytes = sharedBytes(`${folder}/lora_zed/batches.safetensors`);
-    const headerLength = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + headerLength)));
-    const ints = (name: string): Int32Array => {
-      const [start, end] = header[name].data_offsets;
-      return new Int32Array(bytes.slice(8 + headerLength + start, 8 + headerLength + end).buffer);
-    };
-    const [rows, T] = header['input_ids.0'].shape;
+    const renderer = stories();
+    const run = read<{ generations: { prompt: string; target: string; input_ids: number[]; after_ids: number[] }[] }>(
+      `${folder}/lora_zed/run.json`,
+    );
+    const tensors = fixtureTensors(`${folder}/lora_zed/batches.safetensors`);
+    const [rows, T] = tensors.get('input_ids.0')?.shape ?? [];
+    const line = (name: string, row: number): number[] => [...(tensors.get(name)?.data.subarray(row * T, row * T + T) ?? [])];
     expect(rows).toBe(run.generations.length);
     for (const [row, { prompt, target, input_ids, after_ids }] of run.generations.entries()) {
       expect([...(await renderer.prompt([user(prompt)]))]).toEqual(input_ids);
@@ -63,12 +60,13 @@ describe.skipIf(!hasShared('fixtures/stories260k/lora_zed'))('a model without a 
         expect(encoded.answerAlone).toBe(false);
         const ids = Array.from({ length: T }, (_, t) => encoded.tokens[t] ?? 0);
         const labels = Array.from({ length: T }, (_, t) => (encoded.mask[t] === 1 ? encoded.tokens[t] : -100));
-        expect(ids).toEqual([...ints('input_ids.0').subarray(row * T, row * T + T)]);
-        expect(labels).toEqual([...ints('labels.0').subarray(row * T, row * T + T)]);
+        expect(ids).toEqual(line('input_ids.0', row));
+        expect(labels).toEqual(line('labels.0', row));
       }
     }
   });
   it('begins with the begin-of-text id once, and ends with the first stop id of generation_config', async () => {
+    const renderer = stories();
     const ids = await renderer.prompt([system('Tell a story.'), user('Lily')]);
     expect([...ids].filter((id) => id === 1)).toHaveLength(1);
     expect(renderer.tokenizer.decode(ids)).toBe('Tell a story.\nLily');
@@ -116,12 +114,22 @@ describe('a model with a template', () => {
     });
   });
   it('adds no special token to what the template wrote', async () => {
-    const spec = {
-      ...llamaSpec,
-      json: { ...llamaSpec.json, post_processor: { type: 'TemplateProcessing', single: [], pair: [], special_tokens: {} } },
+    const bos = '<|endoftext|>';
+    const sequence = { Sequence: { id: 'A', type_id: 0 } };
+    const post_processor = {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: bos, type_id: 0 } }, sequence],
+      pair: [],
+      special_tokens: { [bos]: { id: bos, ids: [284], tokens: [bos] } },
     };
-    expect(spec.json).toBeDefined();
-    const ids = await withTemplate("{{ '<|endoftext|>' }}{{ messages[0].content }}").prompt([user('a')]);
+    const spec = {
+      json: { ...llamaSpec.json, post_processor },
+      config: llamaSpec.config,
+      chatTemplate: `{{ '${bos}' }}{{ messages[0].content }}`,
+    };
+    const tokenizer = createTokenizer(spec);
+    expect([...tokenizer.encode('a', { addSpecial: true })][0]).toBe(284);
+    const ids = await createPromptRenderer({ tokenizer, spec, config: config(288, [286]), templates }).prompt([user('a')]);
     expect(text(ids)).toBe('<|endoftext|>a');
   });
   it('encodes the answer alone, and says so, where the prompt and the answer would share a token', async () => {

@@ -16,30 +16,32 @@ const read = <T>(name: string): T => JSON.parse(readFileSync(fixture(name), 'utf
 const llama = createTokenizer({ json: read('models/llama/tokenizer.json'), config: read('models/llama/tokenizer_config.json') });
 
 describe.skipIf(!haveFixtures('stories260k'))('the tokenizer of stories260k', () => {
-  const folder = 'stories260k';
-  const tokenizer = createTokenizer({
-    json: read(`${folder}/tokenizer.json`),
-    config: read(`${folder}/tokenizer_config.json`),
+  const open = () => ({
+    tokenizer: createTokenizer({ json: read('stories260k/tokenizer.json'), config: read('stories260k/tokenizer_config.json') }),
+    expected: read<StoriesExpected>('stories260k/expected.json'),
   });
-  const expected = read<StoriesExpected>(`${folder}/expected.json`);
 
   it('gives the ids of llama.cpp for every case', () => {
+    const { tokenizer, expected } = open();
     for (const { text, ids } of expected.tokenizer_cases) expect([...tokenizer.encode(text, { addSpecial: true })], text).toEqual(ids);
     for (const { prompt, input_ids } of expected.prompts) expect([...tokenizer.encode(prompt, { addSpecial: true })]).toEqual(input_ids);
   });
   it('reads ids back into the text that they came from', () => {
+    const { tokenizer, expected } = open();
     for (const { input_ids, greedy, text } of expected.prompts) expect(tokenizer.decode([...input_ids, ...greedy])).toBe(text);
     for (const { text, ids } of expected.tokenizer_cases) expect(tokenizer.decode(ids)).toBe(text);
     expect(tokenizer.decode([1, 261, 2], { keepSpecial: true })).toContain('<s>');
     expect(tokenizer.decode([1, 2])).toBe('');
   });
   it('shows a token with its leading space, a byte as its number, a special token by name', () => {
+    const { tokenizer } = open();
     expect([...tokenizer.encode('a little', { addSpecial: true })].map((id) => tokenizer.tokenText(id)).join('|')).toBe('<s>| a| little');
     expect(tokenizer.tokenText(13)).toBe('<0x0A>');
     expect(tokenizer.vocabSize).toBe(512);
     expect([...tokenizer.specialIds].sort()).toEqual([0, 1, 2]);
   });
   it('reads the spelling of a special token as letters once it is made plain', () => {
+    const { tokenizer } = open();
     expect([...tokenizer.encode('a</s>b', { addSpecial: false })]).toContain(2);
     const ids = tokenizer.encode(tokenizer.plain('a</s>b'), { addSpecial: false });
     expect([...ids]).not.toContain(2);
