@@ -21,10 +21,17 @@ export interface Customization {
 /** Where a fit stands, so that it goes on bit for bit: also the data order, the random counter and the best state so far. */
 export interface Checkpoint {
   readonly optimizer: OptimizerState;
+  /** The next step is number `position` (from 0) of pass `epoch` (from 0). */
   readonly epoch: number;
   readonly position: number;
+  /** Micro-batches since the start of the fit: where dropout's generator stands. */
   readonly randomCounter: number;
-  readonly best?: { readonly step: number; readonly score: number; readonly optimizer: OptimizerState };
+  /** 1, or a half for each time the loss stopped being a number. */
+  readonly rateFactor: number;
+  /** Validations without a better one. */
+  readonly sinceBest: number;
+  /** `score` in the metric's unit and `loss` in nats a token, both on validation. */
+  readonly best?: { readonly step: number; readonly score: number; readonly loss: number; readonly optimizer: OptimizerState };
   /** Kernel variants and their versions: other kernels, other last bits. */
   readonly kernels: string;
 }
@@ -38,13 +45,18 @@ export interface FitEnv {
   readonly prompt: Prompt; // in force while fitting; a method of words starts from it
   /** Token ids and loss mask of a row under a prompt, by the model's own template. */
   encode(example: Example, prompt: Prompt): Promise<Encoded>;
-  generate(prompt: Prompt, messages: readonly Message[]): Promise<string>; // any runtime
+  /** The greedy reply; a patch needs our engine. */
+  generate(prompt: Prompt, messages: readonly Message[], patch?: Patch): Promise<string>;
   evaluate(candidate: Customization): Promise<{ readonly mean: number; readonly perExample: Float32Array }>; // on validation, by the runner's code
+  /** Longest row in tokens; longer ones are left out of training and counted. The model's context where absent. */
+  readonly rowLimit?: number;
   readonly engine?: Engine;
   /** Progress in steps, cheap, call it every step. */
   progress(step: number, steps: number): void;
   report(step: number, name: string, value: number): void; // one point of a curve; cheap, call it every step
   sample(step: number, name: string, text: string): void; // a pinned prompt's answer on the way
+  best(step: number, score: number): void; // a new best checkpoint, by validation
+  note(code: string, text: string): void; // something a person should be told, such as rows left out
   /** Up to three pinned conversations to answer before and during. */
   readonly pinned: readonly { readonly name: string; readonly messages: readonly Message[] }[];
   /** Resolves when the state is safe on disk. */
@@ -75,6 +87,15 @@ export type Setting<T> = {
 
 export type Need = 'generate' | 'score' | 'train' | 'embed';
 
+/** What an estimate has to know of the training rows; tokens by the model in use, prompt included. */
+export interface DataSize {
+  readonly rows: number;
+  readonly tokens: number;
+  /** Tokens that the loss is taken over: answers and stop tokens. */
+  readonly trainedTokens: number;
+  readonly longestRow: number;
+}
+
 export interface Method<C extends object> {
   readonly id: string;
   readonly name: string;
@@ -87,7 +108,12 @@ export interface Method<C extends object> {
   /** Each setting's default, range, unit, help and source. Plain data: the UI draws the form from it, handed over by the worker's contract. */
   readonly settings: { readonly [K in keyof C]: Setting<C[K]> };
   /** Time (s) and peak GPU memory (bytes beyond the base model's) to expect on this device, shown before Start. */
-  estimate(config: C, model: ModelConfig, trainTokens: number, device: { readonly flopsPerSecond: number }): { seconds: number; bytes: number };
+  estimate(
+    config: C,
+    model: ModelConfig,
+    trainTokens: number,
+    device: { readonly flopsPerSecond: number },
+  ): { seconds: number; bytes: number };
   /** Learn from `env.train`. On abort, resolve with the best so far. @throws 'fit/diverged', 'gpu/out-of-memory' */
   fit(env: FitEnv, config: C): Promise<Customization>;
 }
