@@ -111,7 +111,18 @@ export interface AdapterRecord {
   readonly createdAt: number;
 }
 
-export type RunRecord = Run;
+export interface RunRecord extends Run {
+  /** The name its contestant gets. */
+  readonly name?: string;
+  /** Its newest safe state in OPFS, while it trains: the head that a new state replaces only when it is on the disk. */
+  readonly checkpoint?: BlobRef & { readonly name: string };
+}
+
+/** One choice of the person that belongs to no task: the last task, the appearance. */
+export interface SettingRecord {
+  readonly key: string;
+  readonly value: string | number | boolean;
+}
 
 export interface StorageUse {
   readonly models: number;

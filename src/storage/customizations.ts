@@ -1,0 +1,90 @@
+// What stands on boards: contestants, how they answered, and the adapters of those with trained weights.
+import type { Split } from '../experiments/types.ts';
+import { AppError } from '../lib/error.ts';
+import { notify } from './changes.ts';
+import { restore } from './restore.ts';
+import { readAll, readByTask, readOne, write, writing } from './schema.ts';
+import type { AdapterRecord, ContestantRecord, ResultRecord } from './types.ts';
+
+/** Oldest first, as they were made. */
+export async function listContestants(taskId: string): Promise<ContestantRecord[]> {
+  return (await readByTask('contestants', taskId)).sort((a, b) => a.createdAt - b.createdAt);
+}
+/** @throws 'contestant/missing' */
+export async function needContestant(id: string): Promise<ContestantRecord> {
+  const found = await readOne('contestants', id);
+  if (found === undefined) throw missingContestant(id);
+  return found;
+}
+export function saveContestant(contestant: ContestantRecord): Promise<void> {
+  return write('contestants', contestant);
+}
+export async function renameContestant(id: string, name: string): Promise<void> {
+  await writing(['contestants'], async (tx) => {
+    const found = restore('contestants', await tx.objectStore('contestants').get(id));
+    if (found === undefined) throw missingContestant(id);
+    await tx.objectStore('contestants').put({ ...found, name });
+  });
+  notify('contestants', id);
+}
+function missingContestant(id: string): AppError {
+  return new AppError('contestant/missing', 'This customization is not on this device any more.', {
+    why: 'It was deleted, perhaps in another tab.',
+    fix: 'Choose another one on the Board.',
+    facts: { contestantId: id },
+  });
+}
+/** The contestant and its results; its adapter too, where nobody else uses it. Bytes go with `freeUnreferenced`. */
+export async function deleteContestantRecords(id: string): Promise<void> {
+  await writing(['contestants', 'results', 'adapters'], async (tx) => {
+    const contestants = tx.objectStore('contestants');
+    const found = restore('contestants', await contestants.get(id));
+    await contestants.delete(id);
+    for (const key of await tx.objectStore('results').index('contestantId').getAllKeys(id)) await tx.objectStore('results').delete(key);
+    if (found?.adapterId === undefined) return;
+    const others = (await contestants.getAll()).map((value) => restore('contestants', value));
+    if (others.some((other) => other?.adapterId === found.adapterId)) return;
+    await tx.objectStore('adapters').delete(found.adapterId);
+  });
+  for (const store of ['contestants', 'results', 'adapters'] as const) notify(store, id);
+}
+
+export function resultId(contestantId: string, split: Split): string {
+  return `${contestantId} ${split}`;
+}
+export function readResult(contestantId: string, split: Split): Promise<ResultRecord | undefined> {
+  return readOne('results', resultId(contestantId, split));
+}
+export async function listResults(taskId: string, split?: Split): Promise<ResultRecord[]> {
+  const results = await readByTask('results', taskId);
+  return split === undefined ? results : results.filter((result) => result.split === split);
+}
+/** `strict` at the end of a measurement; while rows still come, a lost one is only measured again. */
+export function saveResult(result: ResultRecord): Promise<void> {
+  return write('results', result, result.complete ? 'strict' : 'relaxed');
+}
+
+export function listAdapters(): Promise<AdapterRecord[]> {
+  return readAll('adapters');
+}
+/** @throws 'adapter/missing' */
+export async function needAdapter(id: string): Promise<AdapterRecord> {
+  const found = await readOne('adapters', id);
+  if (found !== undefined) return found;
+  throw new AppError('adapter/missing', 'The trained weights of this customization are not on this device any more.', {
+    why: 'They were deleted, or the browser cleared its storage.',
+    fix: 'Train again, or import the adapter from a file.',
+    facts: { adapterId: id },
+  });
+}
+export async function renameAdapter(id: string, name: string): Promise<void> {
+  await write('adapters', { ...(await needAdapter(id)), name });
+}
+/** An adapter and the contestant made of it, in one write: one is never there without the other. @throws 'storage/full' */
+export async function saveTrained(adapter: AdapterRecord, contestant: ContestantRecord): Promise<void> {
+  await writing(['adapters', 'contestants'], (tx) =>
+    Promise.all([tx.objectStore('adapters').put(adapter), tx.objectStore('contestants').put(contestant)]),
+  );
+  notify('adapters', adapter.id);
+  notify('contestants', contestant.id);
+}

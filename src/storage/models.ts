@@ -1,0 +1,34 @@
+// The models on this device. Their bytes are in OPFS (blobs.ts); here is what is known of them.
+import { AppError } from '../lib/error.ts';
+import { notify } from './changes.ts';
+import { readAll, readOne, write, writing } from './schema.ts';
+import type { ModelRecord } from './types.ts';
+
+/** Newest use first. */
+export async function listModels(): Promise<ModelRecord[]> {
+  return (await readAll('models')).sort((a, b) => b.lastUsedAt - a.lastUsedAt);
+}
+export function readModel(id: string): Promise<ModelRecord | undefined> {
+  return readOne('models', id);
+}
+/** @throws 'model/missing' */
+export async function needModel(id: string): Promise<ModelRecord> {
+  const model = await readModel(id);
+  if (model !== undefined) return model;
+  throw new AppError('model/missing', 'This model is not on this device any more.', {
+    why: 'It was deleted, or the browser cleared its storage.',
+    fix: 'Add its files again on the Models screen; what was made with it goes on from there.',
+    facts: { modelId: id },
+  });
+}
+export function saveModel(model: ModelRecord): Promise<void> {
+  return write('models', model);
+}
+export async function renameModel(id: string, name: string): Promise<void> {
+  await write('models', { ...(await needModel(id)), name });
+}
+/** The record only; its bytes go with `freeUnreferenced`. */
+export async function deleteModelRecord(id: string): Promise<void> {
+  await writing(['models'], (tx) => tx.objectStore('models').delete(id));
+  notify('models', id);
+}

@@ -1,0 +1,24 @@
+// Training runs: what was asked for, how it went, and the head of their last safe state.
+import { notify } from './changes.ts';
+import { readAll, readByTask, readOne, write, writing } from './schema.ts';
+import type { RunRecord } from './types.ts';
+
+/** Newest first. */
+export async function listRuns(taskId: string): Promise<RunRecord[]> {
+  return (await readByTask('runs', taskId)).sort((a, b) => b.startedAt - a.startedAt);
+}
+export function readRun(id: string): Promise<RunRecord | undefined> {
+  return readOne('runs', id);
+}
+/** `relaxed` for progress, `strict` whenever a state becomes the head or a run ends. */
+export function saveRun(run: RunRecord, durability: 'strict' | 'relaxed' = 'strict'): Promise<void> {
+  return write('runs', run, durability);
+}
+/** Runs that were going on when their tab went away. */
+export async function interruptedRuns(): Promise<RunRecord[]> {
+  return (await readAll('runs')).filter((run) => run.status === 'fitting' || run.status === 'evaluating' || run.status === 'paused');
+}
+export async function deleteRun(id: string): Promise<void> {
+  await writing(['runs'], (tx) => tx.objectStore('runs').delete(id));
+  notify('runs', id);
+}
