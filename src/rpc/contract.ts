@@ -38,7 +38,12 @@ export interface ModelInspection {
   readonly layers: number;
   readonly hasTemplate: boolean;
   /** Memory in bytes to chat (1 024 tokens, or the context where that is shorter) and to train LoRA (rank 16, two rows of 256 tokens), each way of holding the weights. */
-  readonly choices: readonly { readonly storage: WeightStorage; readonly chatBytes: number; readonly trainBytes: number; readonly recommended: boolean }[];
+  readonly choices: readonly {
+    readonly storage: WeightStorage;
+    readonly chatBytes: number;
+    readonly trainBytes: number;
+    readonly recommended: boolean;
+  }[];
   /** Said before loading: ignored files, a missing template, 4-bit blocks that become larger. */
   readonly notes: readonly string[];
 }
@@ -127,7 +132,13 @@ export interface FitSpec {
 }
 export type FitEvent =
   | { readonly kind: 'started'; readonly runId: string; readonly steps: number }
-  | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly tokensPerSecond: number; readonly secondsLeft: number }
+  | {
+      readonly kind: 'progress';
+      readonly step: number;
+      readonly steps: number;
+      readonly tokensPerSecond: number;
+      readonly secondsLeft: number;
+    }
   | { readonly kind: 'point'; readonly step: number; readonly name: string; readonly value: number }
   | { readonly kind: 'sample'; readonly step: number; readonly name: string; readonly text: string }
   | { readonly kind: 'best'; readonly step: number; readonly score: number }
@@ -179,16 +190,27 @@ export interface EngineApi {
 
   /** Reads a file or a paste; nothing is stored. @throws 'data/empty', 'data/not-text' */
   importData(content: string | Uint8Array, fileName?: string): Promise<ImportResult>;
-  mapColumns(table: RawTable, roles: readonly ColumnRole[]): Promise<{ readonly examples: readonly Example[]; readonly findings: readonly ImportFinding[] }>;
+  mapColumns(
+    table: RawTable,
+    roles: readonly ColumnRole[],
+  ): Promise<{ readonly examples: readonly Example[]; readonly findings: readonly ImportFinding[] }>;
   /** What the rows look like: the type of task, the metric to use and why, and the shares of the split. */
-  propose(rows: readonly Example[]): Promise<{ readonly type: Task; readonly metricId: string; readonly why: string; readonly shares: SplitShares }>;
+  propose(
+    rows: readonly Example[],
+  ): Promise<{ readonly type: Task; readonly metricId: string; readonly why: string; readonly shares: SplitShares }>;
   dataReport(taskId: string): Promise<DataReport>;
   /** @throws 'model/none' without a model in use */
   previewRow(taskId: string, rowId: string, prompt: Prompt): Promise<RowPreview>;
 
   inspectModel(files: readonly PickedFile[]): Promise<ModelInspection>;
   /** Keeps the files in OPFS by hash and makes the record; the model is not loaded. @throws 'storage/full' */
-  importModel(files: readonly PickedFile[], name: string, storage: WeightStorage, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<ModelRecord>;
+  importModel(
+    files: readonly PickedFile[],
+    name: string,
+    storage: WeightStorage,
+    onProgress: (p: Progress) => void,
+    signal: AbortSignal,
+  ): Promise<ModelRecord>;
   /** From OPFS onto the GPU. One model at a time; another one leaves first. */
   loadModel(modelId: string, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<ModelStatus>;
   unloadModel(): Promise<void>;
@@ -206,11 +228,20 @@ export interface EngineApi {
   /** Saves a prompt as the next version. */
   savePrompt(taskId: string, prompt: Prompt, name?: string): Promise<ContestantRecord>;
   /** Answers the split's rows and scores them; what is done is kept when the signal aborts. `test` needs the test to be opened. */
-  measure(contestantIds: readonly string[], split: Split, onProgress: (p: Progress & { readonly contestantId: string }) => void, signal: AbortSignal): Promise<void>;
+  measure(
+    contestantIds: readonly string[],
+    split: Split,
+    onProgress: (p: Progress & { readonly contestantId: string }) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Opens the test, once for all; what is made afterwards is marked. */
   openTest(taskId: string): Promise<void>;
   board(taskId: string, split: Split): Promise<Board>;
-  compare(contestantId: string, againstId: string, split: Split): Promise<{ readonly paired: Paired; readonly examples: readonly ExampleComparison[] }>;
+  compare(
+    contestantId: string,
+    againstId: string,
+    split: Split,
+  ): Promise<{ readonly paired: Paired; readonly examples: readonly ExampleComparison[] }>;
   deleteContestant(contestantId: string): Promise<number>;
 
   planFit(spec: FitSpec): Promise<FitPlan>;
