@@ -1,5 +1,5 @@
-import type { MetricDeclaration } from '../metrics/types.ts';
 import type { Prompt } from '../methods/types.ts';
+import type { MetricDeclaration } from '../metrics/types.ts';
 
 export type Split = 'validation' | 'test';
 export type RunStatus = 'fitting' | 'paused' | 'evaluating' | 'done' | 'stopped' | 'failed';

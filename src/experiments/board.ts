@@ -1,0 +1,217 @@
+import type { SplitShares } from '../data/types.ts';
+import { bootstrapInterval, brackets, holm, mean, wilson } from '../lib/stats.ts';
+import type { Prompt } from '../methods/types.ts';
+import type { Metric, MetricDeclaration } from '../metrics/types.ts';
+import { pairedComparison, verdictOf } from './compare.ts';
+import { finding } from './finding.ts';
+import type { Board, BoardRow, Cost, RowResult, Score, Split } from './types.ts';
+
+/** A contestant as the board needs it; a ContestantRecord is one. */
+export interface BoardContestant {
+  readonly id: string;
+  readonly name: string;
+  /** 'base', 'prompt' or the id of a method that trains. */
+  readonly method: string;
+  readonly prompt: Prompt;
+  readonly config?: Readonly<Record<string, unknown>> | undefined;
+  readonly cost: Cost;
+  readonly modelId: string;
+  readonly afterTestOpened: boolean;
+  readonly chosenOnValidation: boolean;
+  readonly imported: boolean;
+}
+/** Under what rows were answered. */
+export interface MeasuredUnder {
+  readonly metricId: string;
+  readonly modelId: string;
+  readonly datasetVersion: number;
+  readonly splitSeed: number;
+  readonly shares: SplitShares;
+  readonly longestAnswer: number;
+}
+/** A ResultRecord is one. */
+export interface BoardResult extends MeasuredUnder {
+  readonly rows: readonly RowResult[];
+  readonly complete: boolean;
+  readonly seconds: number;
+}
+export interface BoardOptions {
+  readonly taskId: string;
+  readonly split: Split;
+  readonly metric: Metric;
+  readonly contestants: readonly BoardContestant[];
+  /** By contestant id, of this split. */
+  readonly results: ReadonlyMap<string, BoardResult>;
+  /** What is in force now; other results are stale. `modelId` is the model in use, or absent: then a result counts under its contestant's own model. */
+  readonly now: Omit<MeasuredUnder, 'longestAnswer' | 'modelId'> & { readonly modelId?: string | undefined };
+  /** The longest answer in force under a prompt, in tokens; undefined where no model is loaded to count them. */
+  readonly longestAnswer: (prompt: Prompt) => number | undefined;
+  /** The split's rows that have an answer. */
+  readonly exampleIds: readonly string[];
+  /** Contestants being made or scored now, or whose making failed. */
+  readonly busy?: ReadonlyMap<string, 'fitting' | 'scoring' | 'failed'>;
+  readonly seed: number;
+  /** Colour and shape of a method that trains, by its id. */
+  readonly mark: (method: string) => string | undefined;
+  readonly testOpenedAt?: number | undefined;
+}
+
+/** Why a result no longer counts, in the words of the board's note, or undefined. */
+export function staleReason(contestant: BoardContestant, result: BoardResult, options: BoardOptions): string | undefined {
+  const { now } = options;
+  if (result.modelId !== (now.modelId ?? contestant.modelId)) return 'measured with another model';
+  if (result.metricId !== now.metricId) return 'measured by another score';
+  if (result.datasetVersion !== now.datasetVersion) return 'measured before the rows changed';
+  const { train, validation, test } = now.shares;
+  const same = result.shares.train === train && result.shares.validation === validation && result.shares.test === test;
+  if (result.splitSeed !== now.splitSeed || !same) return 'measured on another split of the rows';
+  const longest = options.longestAnswer(contestant.prompt);
+  if (longest !== undefined && result.longestAnswer !== longest) return 'measured with another longest answer';
+  return undefined;
+}
+
+/** Mean with its 95 % interval: Wilson's for scores of 0 or 1, else a bootstrap drawn by seed. Undefined without rows: nothing measured is not 0. */
+export function scoreOf(rows: readonly RowResult[], metric: Pick<Metric, 'binary'>, split: Split, seed: number): Score | undefined {
+  if (rows.length === 0) return undefined;
+  const scores = rows.map((row) => row.score);
+  const passed = scores.filter((score) => score === 1).length;
+  const { low, high } = metric.binary ? wilson(passed, rows.length) : bootstrapInterval(scores, seed);
+  return { mean: mean(scores), low, high, n: rows.length, split, runtime: 'engine' };
+}
+
+function markOf(contestant: BoardContestant, options: BoardOptions): string {
+  const { method, prompt } = contestant;
+  if (method === 'base') return 'base';
+  if (method !== 'prompt') return options.mark(method) ?? method;
+  if (prompt.cue.trim() !== '') return 'cot';
+  return prompt.shots.length > 0 ? 'shots' : 'prompt';
+}
+
+/** What the words around the input are: "system prompt, 4 shots, step by step". */
+export function promptSummary(prompt: Prompt): string {
+  const parts: string[] = [];
+  if (prompt.system.trim() !== '') parts.push('system prompt');
+  if (prompt.shots.length > 0) parts.push(prompt.shots.length === 1 ? '1 shot' : `${prompt.shots.length} shots`);
+  if (prompt.cue.trim() !== '') parts.push('step by step');
+  return parts.join(', ');
+}
+
+function subtitleOf({ method, prompt, config }: BoardContestant): string {
+  const words = promptSummary(prompt);
+  if (method === 'base') return 'the model as it came';
+  if (method === 'prompt') return words === '' ? 'no words of its own' : words;
+  const rank = typeof config?.rank === 'number' ? `, rank ${config.rank}` : '';
+  const name = method === 'lora' ? `small add-on weights${rank}` : method;
+  return words === '' ? name : `${name}, ${words}`;
+}
+
+/** A contestant with what was measured of it; `rows` are its results where they count now. */
+interface Entry {
+  readonly row: BoardRow;
+  readonly rows?: readonly RowResult[];
+  readonly isBase: boolean;
+}
+
+function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
+  const { metric, split, seed } = options;
+  const result = options.results.get(contestant.id);
+  const stale = result === undefined ? undefined : staleReason(contestant, result, options);
+  const busy = options.busy?.get(contestant.id);
+  const notes: string[] = [];
+  if (stale !== undefined) notes.push(stale);
+  if (contestant.chosenOnValidation && split === 'validation') notes.push('checkpoint chosen on these rows');
+  if (contestant.afterTestOpened) notes.push('made after the test was opened');
+  if (contestant.imported) notes.push('imported');
+  const cost = contestant.cost;
+  const base = {
+    contestantId: contestant.id,
+    name: contestant.name,
+    method: contestant.method,
+    mark: markOf(contestant, options),
+    subtitle: subtitleOf(contestant),
+    extraTokensPerCall: cost.extraTokensPerCall,
+    bytesToShip: cost.bytesToShip,
+    seconds: cost.seconds,
+  };
+  const isBase = contestant.method === 'base';
+  const score = result === undefined || result.metricId !== metric.id ? undefined : scoreOf(result.rows, metric, split, seed);
+  if (result === undefined || score === undefined) return { row: { ...base, state: busy ?? (stale ? 'stale' : 'none'), notes }, isBase };
+  const cut = result.rows.filter((row) => row.cut).length;
+  if (cut > 0) notes.push(`${cut} of ${score.n} ${score.n === 1 ? 'reply' : 'replies'} cut at ${result.longestAnswer} tokens`);
+  const missing = options.exampleIds.length - result.rows.length;
+  if (stale === undefined && missing > 0) {
+    if (!result.complete) notes.push(`measured on ${score.n} of ${options.exampleIds.length} rows`);
+    else notes.push(`${missing} of ${options.exampleIds.length} rows do not fit the context and were not answered`);
+  }
+  const written = result.rows.reduce((sum, row) => sum + row.replyTokens, 0);
+  const row: BoardRow = {
+    ...base,
+    state: busy ?? (stale !== undefined ? 'stale' : result.complete ? 'done' : 'partial'),
+    score,
+    ...(metric.binary ? { passed: result.rows.filter((r) => r.score === 1).length } : {}),
+    ...(result.seconds > 0 ? { tokensPerSecond: written / result.seconds } : {}),
+    cutReplies: cut,
+    notes,
+  };
+  return stale === undefined ? { row, rows: result.rows, isBase } : { row, isBase };
+}
+
+/** 0 for rows that count, 1 for stale ones with a score, 2 for the rest. */
+function group(entry: Entry): number {
+  if (entry.rows !== undefined) return 0;
+  return entry.row.score === undefined ? 2 : 1;
+}
+
+/** Everything the home screen shows of a task, from what was measured: intervals, paired tests against Base (Holm over the rows shown), brackets over
+ *  neighbours that the rows cannot tell apart, and the finding. Stale results keep their numbers and are compared with nothing. */
+export function buildBoard(options: BoardOptions): Board {
+  const { metric, seed } = options;
+  const entries = options.contestants.map((contestant) => entryOf(contestant, options));
+  const direction = metric.better === 'higher' ? 1 : -1;
+  entries.sort((a, b) => group(a) - group(b) || direction * ((b.row.score?.mean ?? 0) - (a.row.score?.mean ?? 0)));
+  const scored = entries.filter((entry) => entry.rows !== undefined);
+  const base = scored.find((entry) => entry.isBase);
+  const compared = base === undefined ? [] : scored.filter((entry) => !entry.isBase);
+  const pairs = compared.map((entry) => pairedComparison(base?.rows ?? [], entry.rows ?? [], metric, seed));
+  const corrected = holm(pairs.map((pair) => pair.p));
+  const against = new Map(
+    compared.map((entry, i) => {
+      const { meanGain, ...paired } = pairs[i];
+      return [entry, { ...paired, holmP: corrected[i], verdict: verdictOf(corrected[i], meanGain) }] as const;
+    }),
+  );
+  const rows = entries.map((entry) => {
+    const againstBase = against.get(entry);
+    return againstBase === undefined ? entry.row : { ...entry.row, againstBase };
+  });
+  const known = new Map<string, number>();
+  const pairP = (a: number, b: number): number => {
+    const key = `${a} ${b}`;
+    const p = known.get(key) ?? pairedComparison(scored[b].rows ?? [], scored[a].rows ?? [], metric, seed).p;
+    known.set(key, p);
+    return p;
+  };
+  const places = scored.map((_, i) => i);
+  return {
+    taskId: options.taskId,
+    split: options.split,
+    metric: declarationOf(metric),
+    rows,
+    brackets: brackets(places, pairP).map(({ from, to, lane }) => ({ first: from, last: to, lane })),
+    comparisons: compared.length,
+    n: options.exampleIds.length,
+    finding: finding({
+      rows: rows.slice(0, scored.length),
+      n: options.exampleIds.length,
+      metric,
+      split: options.split,
+      stale: rows.some((row) => row.state === 'stale'),
+      pairP,
+    }),
+    ...(options.testOpenedAt === undefined ? {} : { testOpenedAt: options.testOpenedAt }),
+  };
+}
+
+function declarationOf({ id, name, summary, better, binary, source }: Metric): MetricDeclaration {
+  return { id, name, summary, better, binary, source };
+}
