@@ -1,0 +1,47 @@
+import { engine } from '../../client/engine-client.ts';
+import type { MethodDeclaration } from '../../methods/types.ts';
+import type { MetricDeclaration } from '../../metrics/types.ts';
+import type { DeviceReport } from '../../rpc/contract.ts';
+import { live } from './live.svelte.ts';
+import { models } from './models.svelte.ts';
+import { tasks } from './tasks.svelte.ts';
+
+/** What the whole page knows: the device, what the engine can do, and whether anything left this origin. */
+class AppState {
+  device = $state.raw<DeviceReport | undefined>();
+  methods = $state.raw<readonly MethodDeclaration[]>([]);
+  metrics = $state.raw<readonly MetricDeclaration[]>([]);
+  /** Requests of this page to another origin, as the browser counted them. The policy forbids them; this shows that it holds. */
+  foreignRequests = $state(0);
+  /** The device's records have been read. */
+  ready = $derived(tasks.ready && models.ready);
+  #started = false;
+
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#watchRequests();
+    void Promise.all([tasks.start(), models.start()]).catch((error: unknown) => live.fail(error));
+    void this.#askEngine().catch((error: unknown) => live.fail(error));
+  }
+  metric(id: string): MetricDeclaration | undefined {
+    return this.metrics.find((metric) => metric.id === id);
+  }
+
+  async #askEngine(): Promise<void> {
+    const api = engine();
+    [this.methods, this.metrics] = await Promise.all([api.methods(), api.metrics()]);
+    this.device = await api.device();
+    await models.refreshStatus();
+  }
+  #watchRequests(): void {
+    const foreign = (entry: PerformanceEntry) =>
+      URL.canParse(entry.name) && /^(https?|wss?):/.test(entry.name) && new URL(entry.name).origin !== location.origin;
+    const observer = new PerformanceObserver((list) => {
+      this.foreignRequests += list.getEntries().filter(foreign).length;
+    });
+    observer.observe({ type: 'resource', buffered: true });
+  }
+}
+
+export const app = new AppState();

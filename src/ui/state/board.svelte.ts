@@ -1,0 +1,148 @@
+import { engine } from '../../client/engine-client.ts';
+import type { Board, BoardRow, ExampleComparison, Paired, Split } from '../../experiments/types.ts';
+import { type AppError, asAppError } from '../../lib/error.ts';
+import { onChange } from '../../storage/changes.ts';
+import { job } from './job.svelte.ts';
+import { models } from './models.svelte.ts';
+import { tasks } from './tasks.svelte.ts';
+
+export interface Comparison {
+  readonly contestantId: string;
+  readonly againstId: string;
+  readonly paired: Paired;
+  readonly examples: readonly ExampleComparison[];
+}
+export type SortKey = 'score' | 'extra' | 'ships' | 'time' | 'speed';
+
+/** The board of the task that is shown: its rows, the one that is open, and what runs on it. */
+class BoardState {
+  board = $state.raw<Board | undefined>();
+  split = $state<Split>('validation');
+  error = $state.raw<AppError | undefined>();
+  openedId = $state.raw<string | undefined>();
+  againstId = $state.raw<string | undefined>();
+  comparison = $state.raw<Comparison | undefined>();
+  sort = $state<SortKey>('score');
+  base = $derived(this.board?.rows.find((row) => row.method === 'base'));
+  /** Contestants whose score is missing, stale or half done. */
+  missing = $derived((this.board?.rows ?? []).filter((row) => row.state === 'none' || row.state === 'stale' || row.state === 'partial'));
+  #taskId: string | undefined;
+  #asked = 0;
+
+  /** Reads the board now and after every change of what it is made of. For an `$effect`: returns what stops it. */
+  follow(taskId: string | undefined, split: Split): () => void {
+    if (taskId !== this.#taskId) {
+      this.board = undefined;
+      this.close();
+      this.split = 'validation';
+    }
+    this.#taskId = taskId;
+    if (taskId === undefined) return () => undefined;
+    void this.refresh(split);
+    return onChange(({ store }) => {
+      if (store !== 'models' && store !== 'settings') void this.refresh();
+    });
+  }
+  async refresh(split = this.split): Promise<void> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    this.#asked += 1;
+    const asked = this.#asked;
+    try {
+      const board = await engine().board(taskId, split);
+      if (asked !== this.#asked) return;
+      this.board = board;
+      this.error = undefined;
+      if (this.openedId !== undefined) await this.#compare();
+    } catch (error) {
+      if (asked === this.#asked) this.error = asAppError(error);
+    }
+  }
+
+  open(contestantId: string): void {
+    this.openedId = contestantId;
+    this.comparison = undefined;
+    const base = this.base?.contestantId;
+    this.againstId =
+      base !== undefined && base !== contestantId
+        ? base
+        : this.board?.rows.find((row) => row.contestantId !== contestantId && row.score !== undefined)?.contestantId;
+    void this.#compare().catch((error: unknown) => {
+      this.error = asAppError(error);
+    });
+  }
+  compareWith(againstId: string): void {
+    this.againstId = againstId;
+    void this.#compare().catch((error: unknown) => {
+      this.error = asAppError(error);
+    });
+  }
+  close(): void {
+    this.openedId = undefined;
+    this.comparison = undefined;
+  }
+  async #compare(): Promise<void> {
+    const contestantId = this.openedId;
+    const againstId = this.againstId ?? contestantId;
+    if (contestantId === undefined || againstId === undefined) return;
+    const row = this.board?.rows.find((r) => r.contestantId === contestantId);
+    if (row?.score === undefined) return;
+    const made = await engine().compare(contestantId, againstId, this.split);
+    if (this.openedId === contestantId && (this.againstId ?? contestantId) === againstId)
+      this.comparison = { contestantId, againstId, ...made };
+  }
+
+  /** Measures these contestants on the split that is shown: loads the task's model first where it is not on the GPU. */
+  async measure(rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[]): Promise<void> {
+    const task = tasks.current;
+    const first = rows[0];
+    if (task === undefined || first === undefined) return;
+    this.error = undefined;
+    try {
+      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
+      await job.run(
+        {
+          kind: 'measuring',
+          name: rows.length === 1 ? first.name : `${rows.length} contestants`,
+          mark: first.mark,
+          href: '#/',
+          taskId: task.id,
+          stopLabel: 'Stop and keep what is done',
+        },
+        (signal, onProgress) =>
+          engine().measure(
+            rows.map((row) => row.contestantId),
+            this.split,
+            onProgress,
+            signal,
+          ),
+      );
+    } catch (error) {
+      this.error = asAppError(error);
+    }
+    await this.refresh();
+  }
+  /** Makes Base where it is not there, and measures it. */
+  async measureBase(): Promise<void> {
+    const task = tasks.current;
+    if (task === undefined) return;
+    try {
+      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
+      const base = await engine().ensureBase(task.id);
+      await this.refresh();
+      await this.measure([{ contestantId: base.id, name: base.name, mark: 'base' }]);
+    } catch (error) {
+      this.error = asAppError(error);
+    }
+  }
+  async openTest(): Promise<void> {
+    const task = tasks.current;
+    if (task === undefined) return;
+    await engine().openTest(task.id);
+    await tasks.refresh();
+    this.split = 'test';
+    await this.refresh();
+  }
+}
+
+export const board = new BoardState();

@@ -1,0 +1,178 @@
+import { engine } from '../../client/engine-client.ts';
+import type { Example } from '../../data/types.ts';
+import { type AppError, asAppError } from '../../lib/error.ts';
+import type { DataReport, DataRow } from '../../rpc/contract.ts';
+import { onChange } from '../../storage/changes.ts';
+import { readDataset, saveRows } from '../../storage/tasks.ts';
+import type { DatasetRecord } from '../../storage/types.ts';
+import { tasks } from './tasks.svelte.ts';
+
+export interface ShownRow {
+  readonly id: string;
+  readonly number: number;
+  readonly example: Example;
+  readonly row: DataRow | undefined;
+  /** The last message before the answer. */
+  readonly input: string;
+  readonly answer: string;
+  /** All of it, to search in. */
+  readonly text: string;
+}
+
+/** The rows of the task that is shown, and what the engine says about them. */
+class DataState {
+  dataset = $state.raw<DatasetRecord | undefined>();
+  report = $state.raw<DataReport | undefined>();
+  error = $state.raw<AppError | undefined>();
+  /** The row that the preview shows and the table marks. */
+  currentId = $state.raw<string | undefined>();
+  rows = $derived(this.#shown());
+  current = $derived(
+    this.rows.find((row) => row.id === this.currentId) ?? this.rows.find((row) => row.row?.split === 'train') ?? this.rows[0],
+  );
+  #taskId: string | undefined;
+  #asked = 0;
+
+  /** Reads the task's rows now and after every change of them. For an `$effect`: returns what stops it. */
+  follow(taskId: string | undefined): () => void {
+    if (taskId !== this.#taskId) {
+      this.#taskId = taskId;
+      this.dataset = undefined;
+      this.report = undefined;
+      this.currentId = undefined;
+    }
+    if (taskId === undefined) return () => undefined;
+    void this.refresh();
+    return onChange(({ store, key }) => {
+      if (store === 'all' || ((store === 'datasets' || store === 'tasks') && key === taskId)) void this.refresh();
+    });
+  }
+  async refresh(): Promise<void> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    this.#asked += 1;
+    const asked = this.#asked;
+    try {
+      const dataset = await readDataset(taskId);
+      if (asked !== this.#asked) return;
+      this.dataset = dataset;
+      if (dataset.rows.length === 0) {
+        this.report = undefined;
+      } else {
+        const report = await engine().dataReport(taskId);
+        if (asked !== this.#asked) return;
+        this.report = report;
+      }
+      this.error = undefined;
+    } catch (error) {
+      if (asked === this.#asked) this.error = asAppError(error);
+    }
+  }
+  show(rowId: string): void {
+    this.currentId = rowId;
+  }
+  find(query: string, most: number): readonly ShownRow[] {
+    const needle = query.trim().toLowerCase();
+    if (needle === '') return [];
+    const found: ShownRow[] = [];
+    for (const row of this.rows) {
+      if (row.text.toLowerCase().includes(needle)) found.push(row);
+      if (found.length === most) break;
+    }
+    return found;
+  }
+
+  /** Adds rows to those of the task, or puts them in their place; without a task, makes one that fits them. */
+  async add(
+    rows: readonly Example[],
+    source: DatasetRecord['source'],
+    name: string,
+    modelId: string | undefined,
+    replace = false,
+  ): Promise<void> {
+    const task = tasks.current;
+    const before = task === undefined || replace ? [] : (await readDataset(task.id)).rows;
+    if (task === undefined) {
+      const { type, metricId, shares } = await engine().propose(rows);
+      await tasks.create({
+        name,
+        type,
+        metricId,
+        shares,
+        seed: 7,
+        rows,
+        ...(modelId === undefined ? {} : { modelId }),
+        ...(source === undefined ? {} : { source }),
+      });
+      return;
+    }
+    await saveRows(task.id, [...before, ...withFreshIds(rows, before)], source);
+    if (before.length === 0) {
+      const { type, metricId, shares } = await engine().propose(rows);
+      await tasks.change(task.id, (t) => ({
+        ...t,
+        type,
+        metricId,
+        shares,
+        ...(t.modelId === undefined && modelId !== undefined ? { modelId } : {}),
+      }));
+    }
+    await this.refresh();
+  }
+  /** Saves one row: in the place of the row with its id, or at the end. */
+  async put(example: Example): Promise<void> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    const { rows } = await readDataset(taskId);
+    const known = rows.some((row) => row.id === example.id);
+    await saveRows(taskId, known ? rows.map((row) => (row.id === example.id ? example : row)) : [...rows, example]);
+    await this.refresh();
+    this.show(example.id);
+  }
+  async remove(ids: readonly string[]): Promise<void> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    const gone = new Set(ids);
+    const { rows } = await readDataset(taskId);
+    await saveRows(
+      taskId,
+      rows.filter((row) => !gone.has(row.id)),
+    );
+    await this.refresh();
+  }
+  /** Puts the rows back as they were: the undo of a deletion. */
+  async restore(rows: readonly Example[]): Promise<void> {
+    if (this.#taskId === undefined) return;
+    await saveRows(this.#taskId, rows);
+    await this.refresh();
+  }
+
+  #shown(): readonly ShownRow[] {
+    const reported = new Map(this.report?.rows.map((row) => [row.id, row]));
+    return (this.dataset?.rows ?? []).map((example, i) => {
+      const row = reported.get(example.id);
+      const messages = example.messages.map((message) => message.content);
+      return {
+        id: example.id,
+        number: row?.number ?? i + 1,
+        example,
+        row,
+        input: messages.at(-1) ?? '',
+        answer: example.targets[0] ?? '',
+        text: [...messages, ...example.targets].join('\n'),
+      };
+    });
+  }
+}
+
+/** Rows of two files may carry the same ids; a row that would take another's place gets a new one. */
+function withFreshIds(rows: readonly Example[], before: readonly Example[]): readonly Example[] {
+  const taken = new Set(before.map((row) => row.id));
+  return rows.map((row) => {
+    const fresh = taken.has(row.id) ? { ...row, id: crypto.randomUUID() } : row;
+    taken.add(fresh.id);
+    return fresh;
+  });
+}
+
+export const data = new DataState();

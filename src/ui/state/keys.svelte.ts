@@ -1,0 +1,50 @@
+/** Which action a key stands for on the screen of the moment. The latest to register wins: a dialog over its screen. */
+type Action = () => void;
+/** True: it was used, and nothing else should happen. */
+type Escape = () => boolean;
+
+class KeysState {
+  /** The list of keys is open. */
+  sheet = $state(false);
+  /** The search for screens, contestants and rows is open. */
+  find = $state(false);
+  readonly #primary: Action[] = [];
+  readonly #escape: Escape[] = [];
+
+  /** Mod+Enter. Returns what takes it back, so that it fits `$effect(() => keys.onPrimary(run))`. */
+  onPrimary(action: Action): () => void {
+    return add(this.#primary, action);
+  }
+  /** Esc, before a running job is stopped. */
+  onEscape(action: Escape): () => void {
+    return add(this.#escape, action);
+  }
+  runPrimary(): boolean {
+    const action = this.#primary.at(-1);
+    action?.();
+    return action !== undefined;
+  }
+  runEscape(): boolean {
+    return this.#escape.toReversed().some((action) => action());
+  }
+}
+
+function add<T>(list: T[], item: T): () => void {
+  list.push(item);
+  return () => {
+    const i = list.lastIndexOf(item);
+    if (i >= 0) list.splice(i, 1);
+  };
+}
+
+/** "⌘" on Apple's keyboards, "Ctrl" elsewhere. */
+export const MOD = /Mac|iPhone|iPad/.test(navigator.userAgent) ? '⌘' : 'Ctrl';
+
+/** Is the person writing? Then no single letter is a command. */
+export function typing(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
+  return target instanceof HTMLInputElement && !['checkbox', 'radio', 'range', 'button', 'submit', 'file'].includes(target.type);
+}
+
+export const keys = new KeysState();
