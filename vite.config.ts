@@ -1,12 +1,25 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { defineConfig, type UserConfig } from 'vite';
+import { defineConfig, type Plugin, type UserConfig } from 'vite';
+
+/** Only for the test of our own alarm: MAQUETTE_PLANT_LEAK=page or =worker adds a request to another origin there, and the privacy test must see it. */
+function plantedLeak(): Plugin {
+  const places: Record<string, string> = { page: '/src/main.ts', worker: '/workers/engine.ts' };
+  const place = places[process.env.MAQUETTE_PLANT_LEAK ?? ''];
+  return {
+    name: 'planted-leak',
+    transform(code, id) {
+      if (place === undefined || !id.split('?')[0]?.endsWith(place)) return undefined;
+      return `${code}\nvoid fetch('https://leak.invalid/?planted').catch(() => undefined);\n`;
+    },
+  };
+}
 
 /** The site, or with `--mode cli` the programs for Node: the same sources, shaders included. */
 export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
-    worker: { format: 'es' },
-    plugins: [svelte({ configFile: false })],
+    worker: { format: 'es', plugins: () => [plantedLeak()] },
+    plugins: [svelte({ configFile: false }), plantedLeak()],
   };
   if (mode === 'cli') {
     return {
@@ -24,7 +37,7 @@ export default defineConfig(({ mode }) => {
   }
   return {
     ...shared,
-    build: { target: 'es2023', modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+    build: { outDir: process.env.MAQUETTE_OUT ?? 'dist', target: 'es2023', modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
     preview: { port: 4173, strictPort: false },
     test: {
       include: ['tests/**/*.test.ts'],
