@@ -53,12 +53,25 @@ export interface ImportFinding {
   readonly line?: number;
 }
 
+/** A finding about rows that are in the task, for the data screen. */
+export interface DataFinding extends ImportFinding {
+  readonly rowIds: readonly string[];
+}
+
 /** What came out of a file or a paste. A table still needs its columns mapped; everything else is rows already. */
 export interface ImportResult {
   readonly kind: 'jsonl-chat' | 'alpaca' | 'prompt-completion' | 'table';
+  /** Empty for a table. A row without an answer has no targets. */
   readonly examples: readonly Example[];
   readonly table?: RawTable;
   /** The proposed role of each column of `table`. */
   readonly roles?: readonly ColumnRole[];
   readonly findings: readonly ImportFinding[];
+  /** Rows met, and those of them left out, each named by a finding. */
+  readonly read: number;
+  readonly leftOut: number;
+  /** How the bytes were read: "UTF-8", "UTF-16", "Windows-1252"; absent for a paste. */
+  readonly encoding?: string;
+  /** What stands between the cells of a table: ",", ";", a tab or "|". */
+  readonly delimiter?: string;
 }
