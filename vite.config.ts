@@ -14,12 +14,28 @@ function plantedLeak(): Plugin {
   };
 }
 
+/** `vite dev` puts styles into the page and talks to it by WebSocket; the built site needs neither and keeps the strict policy of index.html. */
+function policyForDevelopment(): Plugin {
+  return {
+    name: 'policy-for-development',
+    apply: 'serve',
+    transformIndexHtml: {
+      order: 'pre',
+      handler: (html) =>
+        html
+          .replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+          .replace("connect-src 'self'", "connect-src 'self' ws:")
+          .replace("; require-trusted-types-for 'script'; trusted-types svelte-trusted-html app-worker", ''),
+    },
+  };
+}
+
 /** The site, or with `--mode cli` the programs for Node: the same sources, shaders included. */
 export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
     worker: { format: 'es', plugins: () => [plantedLeak()] },
-    plugins: [svelte({ configFile: false }), plantedLeak()],
+    plugins: [svelte({ configFile: false }), plantedLeak(), policyForDevelopment()],
   };
   if (mode === 'cli') {
     return {
@@ -30,7 +46,11 @@ export default defineConfig(({ mode }) => {
         target: 'node20',
         minify: false,
         ssr: true,
-        rolldownOptions: { input: { conformance: 'src/cli/conformance.ts' }, output: { entryFileNames: '[name].mjs' }, external: ['webgpu'] },
+        rolldownOptions: {
+          input: { conformance: 'src/cli/conformance.ts' },
+          output: { entryFileNames: '[name].mjs' },
+          external: ['webgpu'],
+        },
       },
       ssr: { noExternal: true, external: ['webgpu'] },
     };

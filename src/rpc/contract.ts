@@ -8,6 +8,8 @@ import type { Message, TemplateContext } from '../text/types.ts';
 
 /** The worker in which a model's own chat template runs: a program from a stranger, killed when it takes too long. */
 export interface TemplateApi {
+  /** Resolves when the worker can render, so that its start is not counted as a render's time. */
+  ready(): Promise<void>;
   render(source: string, context: TemplateContext): Promise<string>;
 }
 
@@ -185,6 +187,8 @@ export interface ExportTarget {
 /** What the engine worker can do. Everything may reject with an AppError; a signal that aborts ends a call early with what is done. */
 export interface EngineApi {
   device(): Promise<DeviceReport>;
+  /** Resolves with what the browser said when the GPU is lost. The worker is of no use from then on: the client starts a new one. */
+  gpuLost(): Promise<string>;
   methods(): Promise<readonly MethodDeclaration[]>;
   metrics(): Promise<readonly MetricDeclaration[]>;
 
