@@ -5,7 +5,54 @@ import type { Tensor } from './types.ts';
 const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw', import: 'default', eager: true });
 
 /** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
-export const VARIANTS: Readonly<Record<string, readonly string[]>> = { copy_rows: ['copy_rows'] };
+export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
+  argmax: ['argmax'],
+  argmax_merge: ['argmax_merge'],
+  attention_forward: ['attention_forward'],
+  embed_forward_f16: ['_weights_f16', 'embed_forward'],
+  embed_forward_f32: ['_weights_f32', 'embed_forward'],
+  gather_rows: ['gather_rows'],
+  linear_forward_add_f16: ['_weights_f16', '_start_residual', 'linear_forward'],
+  linear_forward_add_f32: ['_weights_f32', '_start_residual', 'linear_forward'],
+  linear_forward_f16: ['_weights_f16', '_start_zero', 'linear_forward'],
+  linear_forward_f32: ['_weights_f32', '_start_zero', 'linear_forward'],
+  linear_forward_few_add_f16: ['_weights_f16', '_start_residual', 'linear_forward_few'],
+  linear_forward_few_add_f32: ['_weights_f32', '_start_residual', 'linear_forward_few'],
+  linear_forward_few_f16: ['_weights_f16', '_start_zero', 'linear_forward_few'],
+  linear_forward_few_f32: ['_weights_f32', '_start_zero', 'linear_forward_few'],
+  log_probability: ['log_probability'],
+  log_sum_exp: ['log_sum_exp'],
+  lora_down: ['_lora', '_keep_all', 'lora_down'],
+  lora_up: ['lora_up'],
+  rmsnorm_forward: ['rmsnorm_forward'],
+  rope_cache: ['rope_cache'],
+  rope_forward: ['rope_forward'],
+  swiglu_forward: ['swiglu_forward'],
+  adamw_step: ['adamw_step'],
+  attention_backward_delta: ['attention_backward_delta'],
+  attention_backward_dkv: ['_attention_backward', 'attention_backward_dkv'],
+  attention_backward_dq: ['_attention_backward', 'attention_backward_dq'],
+  clip_coefficient: ['clip_coefficient'],
+  cross_entropy_backward: ['cross_entropy_backward'],
+  cross_entropy_lse: ['cross_entropy_lse'],
+  embed_backward: ['embed_backward'],
+  linear_backward_input_f16: ['_weights_f16', 'linear_backward_input'],
+  linear_backward_input_f32: ['_weights_f32', 'linear_backward_input'],
+  linear_backward_weight: ['linear_backward_weight'],
+  lora_backward_a: ['_lora', '_keep_all', 'lora_backward_a'],
+  lora_backward_a_dropout: ['_lora', '_dropout', 'lora_backward_a'],
+  lora_backward_b: ['_lora', 'lora_backward_b'],
+  lora_backward_hidden: ['_lora', 'lora_backward_hidden'],
+  lora_backward_input: ['_lora', '_keep_all', 'lora_backward_input'],
+  lora_backward_input_dropout: ['_lora', '_dropout', 'lora_backward_input'],
+  lora_down_dropout: ['_lora', '_dropout', 'lora_down'],
+  loss_sum: ['loss_sum'],
+  rmsnorm_backward: ['rmsnorm_backward'],
+  rmsnorm_backward_gain: ['rmsnorm_backward_gain'],
+  rope_backward: ['rope_backward'],
+  sum_of_squares: ['sum_of_squares'],
+  swiglu_backward: ['swiglu_backward'],
+};
 
 /** Bindings stay within WebGPU's default limit, so that every device can run every plan. */
 export const MAX_BINDING_BYTES = 128 * 1024 * 1024;
@@ -42,7 +89,8 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
     });
   if (api === undefined) throw missing('It does not offer WebGPU.');
   const adapter = await api.requestAdapter({ powerPreference: 'high-performance' });
-  if (adapter === null) throw missing('It offers WebGPU but no adapter: the graphics driver is blocked, or the GPU crashed and the browser must be restarted.');
+  if (adapter === null)
+    throw missing('It offers WebGPU but no adapter: the graphics driver is blocked, or the GPU crashed and the browser must be restarted.');
   const requiredFeatures: GPUFeatureName[] = adapter.features.has('timestamp-query') ? ['timestamp-query'] : [];
   const device = await adapter.requestDevice({
     requiredFeatures,
@@ -101,11 +149,15 @@ export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make:
   const made = make();
   const [full, invalid] = await Promise.all([gpu.device.popErrorScope(), gpu.device.popErrorScope()]);
   if (full !== null || gpu.isLost) {
-    throw new AppError('gpu/out-of-memory', `${what} needs ${Math.round(bytes / 1e6)} MB of GPU memory, and the GPU has not that much left.`, {
-      why: full?.message ?? 'The GPU was lost while memory was being taken.',
-      fix: 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
-      facts: { bytes },
-    });
+    throw new AppError(
+      'gpu/out-of-memory',
+      `${what} needs ${Math.round(bytes / 1e6)} MB of GPU memory, and the GPU has not that much left.`,
+      {
+        why: full?.message ?? 'The GPU was lost while memory was being taken.',
+        fix: 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
+        facts: { bytes },
+      },
+    );
   }
   if (invalid !== null) throw new AppError('gpu/invalid', `${what} could not be set up on this GPU.`, { why: invalid.message });
   return made;
@@ -159,6 +211,8 @@ export interface Call {
   readonly kernel: string;
   /** `override` constants of the WGSL. A missing or misspelled one fails when the pipeline is made. */
   readonly overrides?: Readonly<Record<string, number>>;
+  /** Numbers put in front of the WGSL as `const NAME: u32`, where the language wants a size before overrides exist: that of a function's array. */
+  readonly constants?: Readonly<Record<string, number>>;
   /** Tensors in the order of the kernel's storage bindings 1, 2, 3 ... */
   readonly tensors: readonly Tensor[];
   /** Fields of `Params` (uniform, binding 0) after its first, `first`: the workgroup index along x at which a dispatch begins, which the plan fills in. */
@@ -210,7 +264,7 @@ export class Plan {
     const u32 = new Uint32Array(words);
     const f32 = new Float32Array(words);
     const uniforms = this.uniforms;
-    const pipelines = await Promise.all(pieces.map(({ call }) => pipeline(this.gpu, call.kernel, call.overrides ?? {})));
+    const pipelines = await Promise.all(pieces.map(({ call }) => pipeline(this.gpu, call.kernel, call.overrides ?? {}, call.constants)));
     this.steps = pieces.map(({ call, first, x }, i) => {
       const at = slot(i) / 4;
       u32[at] = first;
@@ -221,7 +275,10 @@ export class Plan {
       const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: { buffer: uniforms, offset: slot(i), size: ALIGNMENT_BYTES } }];
       call.tensors.forEach((tensor, k) => {
         const size = Math.max(Math.ceil(tensorBytes(tensor.shape, tensor.dtype) / 16) * 16, 16);
-        entries.push({ binding: k + 1, resource: { buffer: tensor.buffer, offset: tensor.offset, size: Math.min(size, tensor.buffer.size - tensor.offset) } });
+        entries.push({
+          binding: k + 1,
+          resource: { buffer: tensor.buffer, offset: tensor.offset, size: Math.min(size, tensor.buffer.size - tensor.offset) },
+        });
       });
       const made = pipelines[i]!;
       return {
@@ -236,7 +293,9 @@ export class Plan {
 
   /** Replays dispatches [from, to) in submits that each stay within the budget. Resolves when the last one is submitted (not when it is done), false if
    *  the signal stopped it before the end. `tail` may add copies to the last submit. */
-  async run(options: { signal?: AbortSignal | undefined; from?: number; to?: number; tail?: (encoder: GPUCommandEncoder) => void } = {}): Promise<boolean> {
+  async run(
+    options: { signal?: AbortSignal | undefined; from?: number; to?: number; tail?: (encoder: GPUCommandEncoder) => void } = {},
+  ): Promise<boolean> {
     const { signal, tail, from = 0, to = this.steps.length } = options;
     const budget = this.gpu.flopsPerSecond * BUDGET_SECONDS;
     const waiting: Promise<unknown>[] = [];
@@ -282,33 +341,44 @@ function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   return pieces;
 }
 
-/** The text of a variant: its files joined. */
-export function kernelSource(kernel: string): string {
+/** The text of a variant: its constants and its files joined. */
+export function kernelSource(kernel: string, constants: Readonly<Record<string, number>> = {}): string {
   const files = VARIANTS[kernel];
   if (files === undefined) throw new AppError('gpu/kernel', `There is no kernel named ${kernel}.`);
-  return files
-    .map((file) => {
-      const source = SOURCES[`../../shaders/${file}.wgsl`];
-      if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);
-      return source;
-    })
-    .join('\n');
+  const sources = files.map((file) => {
+    const source = SOURCES[`../../shaders/${file}.wgsl`];
+    if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);
+    return source;
+  });
+  return [...Object.entries(constants).map(([name, value]) => `const ${name}: u32 = ${value}u;`), ...sources].join('\n');
 }
 
 /** A compiled kernel, made once for each set of overrides. The bind group layout is read from the declarations, so that a variant may leave a binding unused. */
-export function pipeline(gpu: Gpu, kernel: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
-  const key = `${kernel} ${JSON.stringify(overrides)}`;
+export function pipeline(
+  gpu: Gpu,
+  kernel: string,
+  overrides: Readonly<Record<string, number>>,
+  constants: Readonly<Record<string, number>> = {},
+): Promise<GPUComputePipeline> {
+  const key = `${kernel} ${JSON.stringify(constants)} ${JSON.stringify(overrides)}`;
   let made = gpu.pipelines.get(key);
   if (made === undefined) {
-    made = compile(gpu, kernel, overrides);
+    made = compile(gpu, kernel, overrides, constants);
     gpu.pipelines.set(key, made);
   }
   return made;
 }
 
-async function compile(gpu: Gpu, kernel: string, overrides: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
-  const code = kernelSource(kernel);
-  const entries: GPUBindGroupLayoutEntry[] = [...code.matchAll(/@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read_write|read))?>/g)].map((found) => ({
+async function compile(
+  gpu: Gpu,
+  kernel: string,
+  overrides: Readonly<Record<string, number>>,
+  constants: Readonly<Record<string, number>>,
+): Promise<GPUComputePipeline> {
+  const code = kernelSource(kernel, constants);
+  const entries: GPUBindGroupLayoutEntry[] = [
+    ...code.matchAll(/@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read_write|read))?>/g),
+  ].map((found) => ({
     binding: Number(found[1]),
     visibility: GPU_COMPUTE,
     buffer: { type: found[2] === 'uniform' ? 'uniform' : found[3] === 'read_write' ? 'storage' : 'read-only-storage' },

@@ -1,0 +1,32 @@
+// linear_forward_few: linear_forward for one or two rows, as decoding has them: one row x 4 columns a thread, no arithmetic on rows that are not there.
+// Bindings and the order of each sum are those of linear_forward, so that a row's numbers do not depend on how many rows there are.
+//
+// dispatch: x: ceil(N / 4 / WG), y: M.
+
+struct Params { first: u32, rows: u32, stride4: u32, column4: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+
+override WG: u32 = 32u;
+override K: u32; // input features, a multiple of 4
+override N: u32; // output features of this shard
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let column = (wg.x + params.first) * WG + local.x;
+  if (column * 4u >= N) { return; }
+  let K4 = K / 4u;
+  let w0 = column * 4u * K4;
+  let w1 = min(column * 4u + 1u, N - 1u) * K4;
+  let w2 = min(column * 4u + 2u, N - 1u) * K4;
+  let w3 = min(column * 4u + 3u, N - 1u) * K4;
+  let x0 = wg.y * K4;
+  var a0 = vec4<f32>();
+  for (var k = 0u; k < K4; k++) {
+    let w = transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k)));
+    a0 += w * x[x0 + k];
+  }
+  let y0 = wg.y * params.stride4 + params.column4 + column;
+  y[y0] = start(y0) + a0;
+}
