@@ -7,7 +7,7 @@ import type { Extract, Prompt } from './types.ts';
 export const STEP_CUE = 'Think step by step. Then write only the answer on a last line that begins with "Answer:".';
 export const ANSWER_MARK = 'Answer:';
 /** No words around the input: what Base gets. */
-export const EMPTY_PROMPT: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
+export const emptyPrompt: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
 
 /** The conversation that the model is given for a row: the prompt's system text, then the row's own, in one system message; each shot as an earlier
  *  question and answer (without a system message of its own); then the row, the cue as a last paragraph of its last question. */

@@ -96,6 +96,13 @@ export interface DataSize {
   readonly longestRow: number;
 }
 
+export interface TrainingSize {
+  readonly steps: number;
+  /** The largest micro-batch, padded. */
+  readonly shape: readonly [B: number, T: number];
+  readonly trainedValues: number;
+}
+
 export interface Method<C extends object> {
   readonly id: string;
   readonly name: string;
@@ -107,13 +114,14 @@ export interface Method<C extends object> {
   readonly needs: readonly Need[];
   /** Each setting's default, range, unit, help and source. Plain data: the UI draws the form from it, handed over by the worker's contract. */
   readonly settings: { readonly [K in keyof C]: Setting<C[K]> };
+  /** The config of settings as a form or storage holds them; what is absent is the default. @throws 'method/bad-setting' */
+  read(raw: Readonly<Record<string, unknown>>, model: ModelConfig): C;
+  /** Defaults that depend on the model, in place of those of `settings`. */
+  defaultsFor?(model: ModelConfig): Partial<C>;
+  /** Of a method that trains: what a run will be, from which the engine plans its memory. */
+  training?(config: C, model: ModelConfig, data: DataSize): TrainingSize;
   /** Time (s) and peak GPU memory (bytes beyond the base model's) to expect on this device, shown before Start. */
-  estimate(
-    config: C,
-    model: ModelConfig,
-    trainTokens: number,
-    device: { readonly flopsPerSecond: number },
-  ): { seconds: number; bytes: number };
+  estimate(config: C, model: ModelConfig, data: DataSize, device: { readonly flopsPerSecond: number }): { seconds: number; bytes: number };
   /** Learn from `env.train`. On abort, resolve with the best so far. @throws 'fit/diverged', 'gpu/out-of-memory' */
   fit(env: FitEnv, config: C): Promise<Customization>;
 }

@@ -3,7 +3,7 @@ import { type BoardContestant, type BoardOptions, type BoardResult, buildBoard }
 import { compareExamples, compareTwo, pairedComparison } from '../../src/experiments/compare.ts';
 import type { RowResult } from '../../src/experiments/types.ts';
 import { seededRandom } from '../../src/lib/random.ts';
-import { EMPTY_PROMPT } from '../../src/methods/compose.ts';
+import { emptyPrompt } from '../../src/methods/compose.ts';
 import type { Metric } from '../../src/metrics/types.ts';
 
 const passes: Metric = {
@@ -27,7 +27,7 @@ function passed(n: number, ones: number, from = 0): RowResult[] {
 function contestant(id: string, method: string, more: Partial<BoardContestant> = {}): BoardContestant {
   const cost = { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 };
   return {
-    ...{ id, name: id, method, prompt: EMPTY_PROMPT, cost, modelId: 'm' },
+    ...{ id, name: id, method, prompt: emptyPrompt, cost, modelId: 'm' },
     ...{ afterTestOpened: false, chosenOnValidation: false, imported: false, ...more },
   };
 }
@@ -199,7 +199,7 @@ test('what a reader must know stands beside the row', () => {
   const contestants = [
     contestant('Base', 'base'),
     contestant('LoRA', 'lora', { chosenOnValidation: true, config: { rank: 8 } }),
-    contestant('Late', 'prompt', { afterTestOpened: true, prompt: { ...EMPTY_PROMPT, system: 'Be brief.', cue: 'Think.' } }),
+    contestant('Late', 'prompt', { afterTestOpened: true, prompt: { ...emptyPrompt, system: 'Be brief.', cue: 'Think.' } }),
   ];
   const cut = results([1, 0, 0], true).map((row, i) => ({ ...row, cut: i > 0 }));
   const all = { Base: result(passed(5, 1)), LoRA: result(passed(4, 2)), Late: result(cut, { complete: false }) };

@@ -3,7 +3,7 @@ import type { Example } from '../../src/data/types.ts';
 import {
   composeMessages,
   drawShots,
-  EMPTY_PROMPT,
+  emptyPrompt,
   extractAnswer,
   extractFor,
   isNumber,
@@ -20,7 +20,7 @@ test('the empty prompt leaves a row as it is', () => {
     { role: 'system', content: 'Be brief.' },
     { role: 'user', content: 'Hi' },
   ] as const;
-  expect(composeMessages(EMPTY_PROMPT, messages)).toEqual(messages);
+  expect(composeMessages(emptyPrompt, messages)).toEqual(messages);
 });
 
 test('system text comes first, merged with the row’s own, then shots as earlier turns, then the row with its cue', () => {
@@ -73,8 +73,8 @@ test('the last number is looked for only where all training answers are numbers'
   expect(extractFor([row('a', 'x', '7'), row('b', 'y', 'seven')])).toBe('after-answer-mark');
   expect(extractFor([])).toBe('after-answer-mark');
   expect(isNumber('12 apples')).toBe(false);
-  expect(withCue(EMPTY_PROMPT, STEP_CUE, [row('a', 'x', '7')]).extract).toBe('last-number');
-  expect(withCue(EMPTY_PROMPT, '', [row('a', 'x', '7')]).extract).toBe('whole');
+  expect(withCue(emptyPrompt, STEP_CUE, [row('a', 'x', '7')]).extract).toBe('last-number');
+  expect(withCue(emptyPrompt, '', [row('a', 'x', '7')]).extract).toBe('whole');
 });
 
 test('shots are drawn by seed and take labels in turn', () => {
