@@ -147,7 +147,8 @@ export type FitEvent =
   | { readonly kind: 'note'; readonly code: string; readonly text: string };
 
 export interface ChatRequest {
-  readonly contestantId: string;
+  /** Absent: the model on the GPU as it came, so that one can talk to it before there is a task. */
+  readonly contestantId?: string;
   readonly messages: readonly Message[];
   /** 0 to 1.5, for contestants with trained weights. */
   readonly strength: number;

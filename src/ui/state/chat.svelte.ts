@@ -1,0 +1,143 @@
+import { engine } from '../../client/engine-client.ts';
+import { type AppError, asAppError } from '../../lib/error.ts';
+import type { ChatReply } from '../../rpc/contract.ts';
+import { listContestants } from '../../storage/customizations.ts';
+import type { ContestantRecord } from '../../storage/types.ts';
+import type { Message } from '../../text/types.ts';
+import { job } from './job.svelte.ts';
+import { models } from './models.svelte.ts';
+import { tasks } from './tasks.svelte.ts';
+
+/** What one column answered in one turn. */
+export class Answer {
+  text = $state('');
+  state = $state<'waiting' | 'writing' | 'done' | 'failed'>('waiting');
+  reply = $state.raw<ChatReply | undefined>();
+  error = $state.raw<AppError | undefined>();
+}
+export interface Turn {
+  readonly question: string;
+  /** By column id. */
+  readonly answers: ReadonlyMap<string, Answer>;
+}
+/** A contestant one talks to; without one, the model as it came. */
+export class Column {
+  readonly id = crypto.randomUUID();
+  contestant = $state.raw<ContestantRecord | undefined>();
+  strength = $state(1);
+  constructor(contestant: ContestantRecord | undefined) {
+    this.contestant = contestant;
+  }
+  name = $derived(this.contestant?.name ?? 'Base');
+  mark = $derived(this.contestant === undefined || this.contestant.method === 'base' ? 'base' : this.contestant.method);
+}
+
+/** One conversation held with several contestants at once: the same words and the same seed in every column. */
+class ChatState {
+  contestants = $state.raw<readonly ContestantRecord[]>([]);
+  columns = $state.raw<readonly Column[]>([]);
+  turns = $state.raw<readonly Turn[]>([]);
+  seed = $state(7);
+  temperature = $state(0.7);
+  topK = $state(0);
+  topP = $state(1);
+  maxTokens = $state(200);
+  error = $state.raw<AppError | undefined>();
+  /** Not yet in a column. */
+  others = $derived(this.contestants.filter((c) => !this.columns.some((column) => column.contestant?.id === c.id)));
+  #taskId: string | undefined;
+
+  /** Reads the task's contestants; the first time, Base and the newest other one get a column each. */
+  async open(taskId: string | undefined): Promise<void> {
+    if (taskId !== this.#taskId) {
+      this.#taskId = taskId;
+      this.columns = [];
+      this.turns = [];
+      this.error = undefined;
+    }
+    const list = taskId === undefined ? [] : await listContestants(taskId);
+    if (taskId !== this.#taskId) return;
+    this.contestants = list.toSorted((a, b) => a.createdAt - b.createdAt);
+    const kept = this.columns.filter((c) => c.contestant === undefined || list.some((known) => known.id === c.contestant?.id));
+    for (const column of kept) column.contestant = list.find((known) => known.id === column.contestant?.id);
+    if (kept.length > 0) {
+      this.columns = kept;
+      return;
+    }
+    const base = this.contestants.find((c) => c.method === 'base');
+    const newest = this.contestants.findLast((c) => c.method !== 'base');
+    this.columns = newest === undefined ? [new Column(base)] : [new Column(base), new Column(newest)];
+  }
+  add(contestant: ContestantRecord): void {
+    this.columns = [...this.columns, new Column(contestant)];
+  }
+  remove(column: Column): void {
+    this.columns = this.columns.filter((c) => c !== column);
+  }
+  forget(): void {
+    this.turns = [];
+    this.error = undefined;
+  }
+
+  /** Asks every column, one after the other. Stop ends the reply that is being written and leaves the others unasked. */
+  async ask(question: string): Promise<void> {
+    this.error = undefined;
+    const modelId =
+      this.columns.find((c) => c.contestant !== undefined)?.contestant?.modelId ?? tasks.current?.modelId ?? models.status?.modelId;
+    try {
+      if (modelId !== undefined && !(await models.use(modelId))) return;
+      const columns = this.columns;
+      const answers = new Map(columns.map((column) => [column.id, new Answer()]));
+      const earlier = this.turns;
+      this.turns = [...earlier, { question, answers }];
+      const name = columns.length === 1 ? (columns[0]?.name ?? 'Base') : `${columns.length} contestants`;
+      await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal) => {
+        for (const column of columns) {
+          const answer = answers.get(column.id);
+          if (answer === undefined || signal.aborted) continue;
+          await this.#answer(column, answer, conversation(earlier, column, question), signal);
+        }
+      });
+    } catch (cause) {
+      this.error = asAppError(cause);
+    }
+  }
+  async #answer(column: Column, answer: Answer, messages: readonly Message[], signal: AbortSignal): Promise<void> {
+    answer.state = 'writing';
+    try {
+      answer.reply = await engine().chat(
+        {
+          ...(column.contestant === undefined ? {} : { contestantId: column.contestant.id }),
+          messages,
+          strength: column.strength,
+          temperature: this.temperature,
+          topK: this.topK,
+          topP: this.topP,
+          seed: this.seed,
+          maxTokens: this.maxTokens,
+        },
+        (piece) => {
+          if (!signal.aborted) answer.text += piece;
+        },
+        signal,
+      );
+      answer.state = 'done';
+    } catch (cause) {
+      answer.error = asAppError(cause);
+      answer.state = 'failed';
+    }
+  }
+}
+
+/** What this column has heard and said so far, then the new question. */
+function conversation(turns: readonly Turn[], column: Column, question: string): readonly Message[] {
+  const messages: Message[] = [];
+  for (const turn of turns) {
+    const said = turn.answers.get(column.id);
+    if (said === undefined || said.text === '') continue;
+    messages.push({ role: 'user', content: turn.question }, { role: 'assistant', content: said.text });
+  }
+  return [...messages, { role: 'user', content: question }];
+}
+
+export const chat = new ChatState();
