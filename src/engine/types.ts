@@ -76,6 +76,8 @@ export interface PatchOptions {
 /** Trained tensors and AdamW's moments as they are at the end of a step, in one block of bytes a buffer. */
 export interface OptimizerState {
   readonly step: number;
+  /** Micro-batches since the start of the fit: where dropout's generator stands. Absent means 0. */
+  readonly counter?: number;
   readonly buffers: readonly { readonly w: Uint8Array; readonly m: Uint8Array; readonly v: Uint8Array }[];
 }
 

@@ -1,0 +1,163 @@
+// linear_backward_input: dx[m, k] = (ACCUMULATE: dx[m, k] +) sum_n dy[m, n] * w[n, k]
+// The gradient of a linear's input; the weights are read through a weight reader.
+//
+//   dx      (M, K)       f32    read+write
+//   dy      (M, STRIDE)  f32    read        N columns from COLUMN on; both multiples of 4; where N is not, the columns up to the next one hold 0
+//   weights (N, K)       shard  read        through a weight reader
+//
+// dispatch: one thread for 8 rows x 8 columns of dx, columns fastest; no workgroup memory, no barrier.
+
+override WG: u32 = 32u; // threads per workgroup
+override K: u32;        // input features, a multiple of 4
+override ACCUMULATE: bool = false;
+
+struct Params { first: u32, M: u32, N: u32, STRIDE: u32, COLUMN: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+
+fn store(row: u32, at: u32, left: vec4<f32>, right: vec4<f32>, both: bool) {
+  if (row >= params.M) { return; }
+  let i = row * (K / 4u) + at;
+  if (ACCUMULATE) {
+    dx[i] += left;
+    if (both) { dx[i + 1u] += right; }
+  } else {
+    dx[i] = left;
+    if (both) { dx[i + 1u] = right; }
+  }
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let K4 = K / 4u;
+  let tiles = (K4 + 1u) / 2u;
+  let tile = (group.x + params.first) * WG + lane;
+  let row = (tile / tiles) * 8u;
+  if (row >= params.M) { return; }
+  let left = (tile % tiles) * 2u;
+  let right = min(left + 1u, K4 - 1u);
+  let stride = params.STRIDE / 4u;
+  let column = params.COLUMN / 4u;
+  let last = params.M - 1u;
+  let at0 = min(row + 0u, last) * stride + column;
+  let at1 = min(row + 1u, last) * stride + column;
+  let at2 = min(row + 2u, last) * stride + column;
+  let at3 = min(row + 3u, last) * stride + column;
+  let at4 = min(row + 4u, last) * stride + column;
+  let at5 = min(row + 5u, last) * stride + column;
+  let at6 = min(row + 6u, last) * stride + column;
+  let at7 = min(row + 7u, last) * stride + column;
+  var l0 = vec4<f32>();
+  var r0 = vec4<f32>();
+  var l1 = vec4<f32>();
+  var r1 = vec4<f32>();
+  var l2 = vec4<f32>();
+  var r2 = vec4<f32>();
+  var l3 = vec4<f32>();
+  var r3 = vec4<f32>();
+  var l4 = vec4<f32>();
+  var r4 = vec4<f32>();
+  var l5 = vec4<f32>();
+  var r5 = vec4<f32>();
+  var l6 = vec4<f32>();
+  var r6 = vec4<f32>();
+  var l7 = vec4<f32>();
+  var r7 = vec4<f32>();
+  for (var n = 0u; n < params.N; n += 4u) {
+    let n4 = n / 4u;
+    let d0 = dy[at0 + n4];
+    let d1 = dy[at1 + n4];
+    let d2 = dy[at2 + n4];
+    let d3 = dy[at3 + n4];
+    let d4 = dy[at4 + n4];
+    let d5 = dy[at5 + n4];
+    let d6 = dy[at6 + n4];
+    let d7 = dy[at7 + n4];
+    let w0 = n * K4;
+    let wl0 = weight4(w0 + left);
+    let wr0 = weight4(w0 + right);
+    l0 += d0.x * wl0;
+    r0 += d0.x * wr0;
+    l1 += d1.x * wl0;
+    r1 += d1.x * wr0;
+    l2 += d2.x * wl0;
+    r2 += d2.x * wr0;
+    l3 += d3.x * wl0;
+    r3 += d3.x * wr0;
+    l4 += d4.x * wl0;
+    r4 += d4.x * wr0;
+    l5 += d5.x * wl0;
+    r5 += d5.x * wr0;
+    l6 += d6.x * wl0;
+    r6 += d6.x * wr0;
+    l7 += d7.x * wl0;
+    r7 += d7.x * wr0;
+    let w1 = min(n + 1u, params.N - 1u) * K4;
+    let wl1 = weight4(w1 + left);
+    let wr1 = weight4(w1 + right);
+    l0 += d0.y * wl1;
+    r0 += d0.y * wr1;
+    l1 += d1.y * wl1;
+    r1 += d1.y * wr1;
+    l2 += d2.y * wl1;
+    r2 += d2.y * wr1;
+    l3 += d3.y * wl1;
+    r3 += d3.y * wr1;
+    l4 += d4.y * wl1;
+    r4 += d4.y * wr1;
+    l5 += d5.y * wl1;
+    r5 += d5.y * wr1;
+    l6 += d6.y * wl1;
+    r6 += d6.y * wr1;
+    l7 += d7.y * wl1;
+    r7 += d7.y * wr1;
+    let w2 = min(n + 2u, params.N - 1u) * K4;
+    let wl2 = weight4(w2 + left);
+    let wr2 = weight4(w2 + right);
+    l0 += d0.z * wl2;
+    r0 += d0.z * wr2;
+    l1 += d1.z * wl2;
+    r1 += d1.z * wr2;
+    l2 += d2.z * wl2;
+    r2 += d2.z * wr2;
+    l3 += d3.z * wl2;
+    r3 += d3.z * wr2;
+    l4 += d4.z * wl2;
+    r4 += d4.z * wr2;
+    l5 += d5.z * wl2;
+    r5 += d5.z * wr2;
+    l6 += d6.z * wl2;
+    r6 += d6.z * wr2;
+    l7 += d7.z * wl2;
+    r7 += d7.z * wr2;
+    let w3 = min(n + 3u, params.N - 1u) * K4;
+    let wl3 = weight4(w3 + left);
+    let wr3 = weight4(w3 + right);
+    l0 += d0.w * wl3;
+    r0 += d0.w * wr3;
+    l1 += d1.w * wl3;
+    r1 += d1.w * wr3;
+    l2 += d2.w * wl3;
+    r2 += d2.w * wr3;
+    l3 += d3.w * wl3;
+    r3 += d3.w * wr3;
+    l4 += d4.w * wl3;
+    r4 += d4.w * wr3;
+    l5 += d5.w * wl3;
+    r5 += d5.w * wr3;
+    l6 += d6.w * wl3;
+    r6 += d6.w * wr3;
+    l7 += d7.w * wl3;
+    r7 += d7.w * wr3;
+  }
+  let both = left + 1u < K4;
+  store(row + 0u, left, l0, r0, both);
+  store(row + 1u, left, l1, r1, both);
+  store(row + 2u, left, l2, r2, both);
+  store(row + 3u, left, l3, r3, both);
+  store(row + 4u, left, l4, r4, both);
+  store(row + 5u, left, l5, r5, both);
+  store(row + 6u, left, l6, r6, both);
+  store(row + 7u, left, l7, r7, both);
+}
