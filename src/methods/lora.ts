@@ -1,8 +1,9 @@
 import type { HostPart, HostTensor, ModelConfig } from '../engine/types.ts';
+import { LINEARS, linearShape } from '../engine/weights.ts';
 import { hashText, seededRandom } from '../lib/random.ts';
 import { paddedLength, type Schedule } from './batches.ts';
 import { fitPatch, stepsOf, type TrainingConfig } from './fit-patch.ts';
-import { LINEARS, linearParameters, linearShape, parameters } from './model-size.ts';
+import { linearParameters, parameters } from './model-size.ts';
 import { type RawConfig, readBoolean, readChoices, readNumber, readText } from './settings.ts';
 import { trainingSettings } from './training-settings.ts';
 import type { DataSize, Method, TrainingSize } from './types.ts';
@@ -33,7 +34,7 @@ export function buildLora(config: Pick<LoraConfig, 'rank' | 'alpha' | 'rsLora' |
   for (let layer = 0; layer < model.L; layer++) {
     for (const linear of LINEARS) {
       if (!config.targets.includes(linear)) continue;
-      const { inFeatures, outFeatures } = linearShape(model, linear);
+      const [outFeatures, inFeatures] = linearShape(model, linear);
       const module = `base_model.model.model.layers.${layer}.${LINEARS.indexOf(linear) < 4 ? 'self_attn' : 'mlp'}.${linear}`;
       const name = `${module}.lora_A.weight`;
       const random = seededRandom((seed ^ hashText(name)) >>> 0);
@@ -54,7 +55,7 @@ export function buildLora(config: Pick<LoraConfig, 'rank' | 'alpha' | 'rsLora' |
 export function loraParameters(config: Pick<LoraConfig, 'rank' | 'targets'>, model: ModelConfig): number {
   let sum = 0;
   for (const linear of LINEARS) {
-    const { inFeatures, outFeatures } = linearShape(model, linear);
+    const [outFeatures, inFeatures] = linearShape(model, linear);
     if (config.targets.includes(linear)) sum += model.L * config.rank * (inFeatures + outFeatures);
   }
   return sum;
