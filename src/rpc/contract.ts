@@ -119,6 +119,8 @@ export interface Check {
 }
 export interface FitPlan {
   readonly estimate: Estimate;
+  /** Every setting as the run will use it: what the spec leaves out is the default for this model. */
+  readonly config: Readonly<Record<string, unknown>>;
   readonly checks: readonly Check[];
 }
 export interface FitSpec {

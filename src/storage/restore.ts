@@ -246,6 +246,16 @@ const promptFile = v.object({
 });
 export type PromptFile = v.InferOutput<typeof promptFile>;
 
+/** A prompt kept as JSON text, or undefined where it is none. */
+export function parsePrompt(text: string): v.InferOutput<typeof promptSchema> | undefined {
+  try {
+    const parsed = v.safeParse(promptSchema, JSON.parse(text));
+    return parsed.success ? parsed.output : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A prompt that was exported as JSON, here or by somebody else. @throws 'prompt/unreadable' */
 export function parsePromptFile(text: string): PromptFile {
   let json: unknown;
