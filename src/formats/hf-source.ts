@@ -5,7 +5,7 @@ import { baseName } from './bytes.ts';
 import { configFromHuggingFace } from './hf-config.ts';
 import { shown } from './json.ts';
 import { checkTensors, type ExpectedTensor, expectedTensors } from './llama-tensors.ts';
-import { checkVocabulary, property, readJsonFile, readTextFile, tokenizerSize } from './model-files.ts';
+import { checkVocabulary, hubId, property, readJsonFile, readTextFile, tokenizerSize } from './model-files.ts';
 import { readSafetensorsHeader, readSafetensorsTensor, type SafetensorsInfo } from './safetensors.ts';
 import type { ByteSource, ModelSource, RawTensor, TensorInfo, TokenizerSpec, WeightType } from './types.ts';
 
@@ -215,8 +215,8 @@ function defaultTemplate(value: unknown): string | undefined {
 
 /** A name for people: the hub id in config.json, else the folder. A local path of its maker is left out. */
 function nameOf(configJson: object, file: ByteSource): string {
-  const id = property(configJson, '_name_or_path');
-  if (typeof id === 'string' && /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(id) && id.length <= 120) return id;
+  const id = hubId(property(configJson, '_name_or_path'));
+  if (id?.includes('/')) return id;
   const folder = baseName(file.name.slice(0, Math.max(0, file.name.lastIndexOf('/'))));
   return folder === '' ? 'Llama model' : folder;
 }

@@ -29,6 +29,27 @@ export function regroupedHeads(config: ModelConfig, linear: LinearName): number 
   return linear === 'q_proj' ? config.NH : linear === 'k_proj' ? config.NKV : 0;
 }
 
+export interface LinearSite {
+  readonly layer: number;
+  readonly linear: (typeof LINEARS)[number];
+}
+
+/** Which linear of which layer a module path means: `model.layers.3.self_attn.q_proj`. */
+export function siteOfModule(module: string): LinearSite | undefined {
+  const match = /^model\.layers\.(\d{1,6})\.(.+)$/.exec(module);
+  const linear = LINEARS.find((entry) => entry.module === match?.[2]);
+  return match === null || linear === undefined ? undefined : { layer: Number(match[1]), linear };
+}
+
+export function moduleOfSite(site: LinearSite): string {
+  return `model.layers.${site.layer}.${site.linear.module}`;
+}
+
+/** Layer by layer, in a layer q k v o gate up down. */
+export function compareSites(a: LinearSite, b: LinearSite): number {
+  return a.layer - b.layer || LINEARS.indexOf(a.linear) - LINEARS.indexOf(b.linear);
+}
+
 export interface ExpectedTensor {
   readonly name: string;
   readonly gguf: string;

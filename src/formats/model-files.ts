@@ -45,6 +45,11 @@ export function property(value: unknown, name: string): unknown {
     : undefined;
 }
 
+/** A hub id like `org/model`, or undefined for anything that may be a path on somebody's disk. */
+export function hubId(name: unknown): string | undefined {
+  return typeof name === 'string' && name.length <= 120 && /^[A-Za-z0-9][\w.-]*(\/[A-Za-z0-9][\w.-]*)?$/.test(name) ? name : undefined;
+}
+
 /** One past the highest token id that a parsed tokenizer.json can give. @throws 'model/tokenizer' */
 export function tokenizerSize(json: object): number {
   const vocab = property(property(json, 'model'), 'vocab');
