@@ -1,6 +1,6 @@
 import type { Example, Task } from '../data/types.ts';
 import { median } from '../lib/stats.ts';
-import { answerTokens, normalizeAnswer } from './normalize.ts';
+import { normalizeAnswer } from './normalize.ts';
 import { tokenF1Of } from './token-f1.ts';
 
 export interface MetricProposal {
@@ -56,7 +56,7 @@ export function proposeTask(examples: readonly Example[]): Task {
   const s = shapeOf(examples);
   if (s.n === 0) return 'other';
   if (s.multiTurn > 0.5) return 'chat';
-  if (s.severalTargets < 0.1 && isLabels(s) && !(s.asking > 0.5 && s.inside > 0.5)) return 'classification';
+  if (s.severalTargets < 0.1 && isLabels(s) && !(s.asking > 0.5 && s.inside > 0.5 && s.labels > 10)) return 'classification';
   if ((s.asking > 0.5 || s.severalTargets >= 0.1) && s.answerWords <= 12) return 'question-answering';
   if (s.inside > 0.8 && s.answerWords <= 12 && s.answerWords <= 0.5 * s.inputWords) return 'extraction';
   if (s.inputWords >= 40 && s.answerWords >= 8 && s.answerWords <= 0.6 * s.inputWords) return 'summarization';
@@ -94,9 +94,4 @@ export function proposeMetric(examples: readonly Example[]): MetricProposal {
     metricId: 'rouge-l',
     why: `The ${rows} have ${words}, too long to match word for word, so their order of words counts: ROUGE-L.`,
   };
-}
-
-/** Does this text, in words, hold the answer? For findings about rows that give their answer away. */
-export function holdsAnswer(input: string, answer: string): boolean {
-  return answerTokens(answer).length > 0 && ` ${normalizeAnswer(input)} `.includes(` ${normalizeAnswer(answer)} `);
 }
