@@ -18,11 +18,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let row = i / params.pieces;
   if (row >= params.rows) { return; }
   let run = (params.V + params.pieces - 1u) / params.pieces;
-  let from = min((i % params.pieces) * run, params.V - 1u);
-  let to = min(from + run, params.V);
-  var best = from;
-  var largest = logits[row * params.stride + from];
-  for (var n = from + 1u; n < to; n++) {
+  let begin = min((i % params.pieces) * run, params.V - 1u);
+  let to = min(begin + run, params.V);
+  var best = begin;
+  var largest = logits[row * params.stride + begin];
+  for (var n = begin + 1u; n < to; n++) {
     let logit = logits[row * params.stride + n];
     if (logit > largest) {
       largest = logit;

@@ -16,9 +16,9 @@ struct Params { first: u32, rows: u32, pieces: u32 }
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let row = (wg.x + params.first) * 64u + local.x;
   if (row >= params.rows) { return; }
-  let from = row * params.pieces;
-  var best = from;
-  for (var i = from + 1u; i < from + params.pieces; i++) {
+  let begin = row * params.pieces;
+  var best = begin;
+  for (var i = begin + 1u; i < begin + params.pieces; i++) {
     if (value[i] > value[best]) { best = i; }
   }
   token[row] = id[best];

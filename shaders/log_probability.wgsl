@@ -18,11 +18,11 @@ struct Params { first: u32, rows: u32, V: u32, stride: u32, pieces: u32 }
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let row = (wg.x + params.first) * 64u + local.x;
   if (row >= params.rows) { return; }
-  let from = row * params.pieces;
+  let begin = row * params.pieces;
   var largest = -3.0e38;
-  for (var i = from; i < from + params.pieces; i++) { largest = max(largest, partial[i].x); }
+  for (var i = begin; i < begin + params.pieces; i++) { largest = max(largest, partial[i].x); }
   var sum = 0.0;
-  for (var i = from; i < from + params.pieces; i++) { sum += partial[i].y * exp(partial[i].x - largest); }
+  for (var i = begin; i < begin + params.pieces; i++) { sum += partial[i].y * exp(partial[i].x - largest); }
   let wanted = targets[row];
   if (wanted >= params.V) {
     y[row] = 0.0;

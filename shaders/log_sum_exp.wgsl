@@ -16,11 +16,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let row = i / params.pieces;
   if (row >= params.rows) { return; }
   let run = (params.V + params.pieces - 1u) / params.pieces;
-  let from = row * params.stride + min((i % params.pieces) * run, params.V);
-  let to = min(from + run, row * params.stride + params.V);
+  let begin = row * params.stride + min((i % params.pieces) * run, params.V);
+  let to = min(begin + run, row * params.stride + params.V);
   var largest = -3.0e38;
-  for (var n = from; n < to; n++) { largest = max(largest, logits[n]); }
+  for (var n = begin; n < to; n++) { largest = max(largest, logits[n]); }
   var sum = 0.0;
-  for (var n = from; n < to; n++) { sum += exp(logits[n] - largest); }
+  for (var n = begin; n < to; n++) { sum += exp(logits[n] - largest); }
   partial[i] = vec2<f32>(largest, sum);
 }

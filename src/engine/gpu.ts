@@ -169,7 +169,7 @@ export function upload(gpu: Gpu, tensor: Tensor, data: ArrayBufferView, at = 0):
 }
 /** Reads `bytes` (a multiple of 4) back. One round trip. @throws 'gpu/lost' */
 export async function downloadBytes(gpu: Gpu, buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
-  const staging = gpu.device.createBuffer({ label: 'download', size: bytes, usage: GPU_COPY_DST | GPU_MAP_READ });
+  const staging = createStaging(gpu, bytes);
   const encoder = gpu.device.createCommandEncoder();
   encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
   gpu.device.queue.submit([encoder.finish()]);
@@ -181,6 +181,10 @@ export async function downloadBytes(gpu: Gpu, buffer: GPUBuffer, offset: number,
 }
 export async function download(gpu: Gpu, tensor: Tensor): Promise<Float32Array> {
   return new Float32Array(await downloadBytes(gpu, tensor.buffer, tensor.offset, tensorBytes(tensor.shape, tensor.dtype)));
+}
+/** A buffer to read back through, outside of the planned memory: hold it and use it again. */
+export function createStaging(gpu: Gpu, bytes: number): GPUBuffer {
+  return gpu.device.createBuffer({ label: 'staging', size: bytes, usage: GPU_COPY_DST | GPU_MAP_READ });
 }
 /** Maps a staging buffer, copies it out and unmaps it. What a lost device hands out is never taken for a result. @throws 'gpu/lost' */
 export async function readStaging(gpu: Gpu, staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {

@@ -210,7 +210,9 @@ export interface ForwardOptions {
 
 /** Records tokens (B, T) -> x, the last layer's output. */
 export function forward(plan: Plan, { config, weights, acts, shape, patch, cache, down = loraDown }: ForwardOptions): void {
-  const record = (...calls: readonly Call[]): void => calls.forEach((call) => plan.add(call));
+  const record = (...calls: readonly Call[]): void => {
+    for (const call of calls) plan.add(call);
+  };
   const { tokens, rows, h } = acts;
   const eps = config.normEps;
   record(...embedForward(acts.layers[0].x, tokens, weights.embedding));

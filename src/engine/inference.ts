@@ -1,0 +1,256 @@
+// What generation and scoring share: one set of activations for the largest batch so far, a cache of keys and values, and the plans recorded over them.
+// Buffers grow when a call needs more, which forgets the plans; within what is there, a new shape costs a plan and a known shape costs nothing.
+import { PIECES, type RowsShape } from './calls.ts';
+import { allocating, createStaging, createTensor, destroyBuffer, type Gpu, Plan, readStaging } from './gpu.ts';
+import {
+  type Activations,
+  activationBytes,
+  activationsOf,
+  createActivations,
+  destroyActivations,
+  forward,
+  type KeyValueCache,
+  logitColumns,
+  sharedLowRank,
+  widestLowRank,
+} from './model.ts';
+import { type LoadedPatch, writeStrength } from './patch.ts';
+import type { MemoryUse, ModelConfig, Tensor } from './types.ts';
+import { checkPlan, type LoadedWeights, planModel } from './weights.ts';
+
+/** Positions of the cache come in steps of this, so that a conversation that grows keeps its plans for a while. */
+export const CACHE_STEP = 256;
+/** Tokens of one forward without a cache: rows beyond it are scored in another batch. */
+export const MAX_TOKENS = 1024;
+/** A prompt goes through the network in chunks of this many tokens. */
+export const PREFILL_TOKENS = 256;
+/** Prompts decoded side by side, where the cache's budget allows it. */
+export const MAX_ROWS = 16;
+const CACHE_BYTES = 256e6;
+const LOGITS_BYTES = 32e6;
+const MAX_PLANS = 64;
+
+/** Rows of logits that are on the GPU at once: about 32 MB of them, a multiple of 64 so that a chunk of rows begins where a binding may. */
+export function logitRows(config: ModelConfig): number {
+  return Math.max(64, Math.min(256, Math.floor(LOGITS_BYTES / logitColumns(config) / 4 / 64) * 64));
+}
+function cacheBytes({ L, NKV, HS }: ModelConfig, slots: number, TK: number): number {
+  return 2 * L * slots * TK * NKV * HS * 4;
+}
+/** Prompts of `length` tokens, answers included, to decode side by side. */
+export function rowsSideBySide(config: ModelConfig, length: number): number {
+  return Math.max(1, Math.min(MAX_ROWS, Math.floor(CACHE_BYTES / cacheBytes(config, 1, cacheLength(config, length)))));
+}
+export function cacheLength({ context }: ModelConfig, length: number): number {
+  return Math.min(context, Math.ceil(length / CACHE_STEP) * CACHE_STEP);
+}
+/** Bytes that generation of `rows` texts of up to `length` tokens takes beside the weights. */
+export function planInference(config: ModelConfig, rows: number, length: number): MemoryUse {
+  const activations = activationBytes(config, PREFILL_TOKENS, false) + rows * logitColumns(config) * 4;
+  return { weights: 0, activations: activations + cacheBytes(config, rows, cacheLength(config, length)), training: 0 };
+}
+
+/** Buffers for M tokens and R rows of logits. */
+interface Workspace {
+  readonly M: number;
+  readonly R: number;
+  /** Numbers of low-rank scratch for each token. */
+  readonly widest: number;
+  readonly acts: Activations;
+  readonly lowRank: Tensor;
+  /** (M) u32: which rows of x go to the head; the ids to be scored. */
+  readonly index: Tensor;
+  readonly targets: Tensor;
+  /** (M) */
+  readonly scores: Tensor;
+  /** (R, C), (R, logitColumns) */
+  readonly gathered: Tensor;
+  readonly logits: Tensor;
+  /** (R, PIECES) and (R, PIECES, 2): scratch of argmax and log_sum_exp. */
+  readonly value: Tensor;
+  readonly id: Tensor;
+  readonly partial: Tensor;
+  /** (R) u32 */
+  readonly token: Tensor;
+}
+interface Cache extends KeyValueCache {
+  readonly slots: number;
+  readonly TK: number;
+}
+
+export class Inference {
+  readonly gpu: Gpu;
+  readonly config: ModelConfig;
+  private readonly weights: LoadedWeights;
+  private readonly memoryLimit: number | undefined;
+  private workspace: Workspace | undefined;
+  private cached: Cache | undefined;
+  private staging: GPUBuffer | undefined;
+  private readonly plans = new Map<string, { readonly plan: Plan; readonly patch: number }>();
+
+  constructor(gpu: Gpu, config: ModelConfig, weights: LoadedWeights, memoryLimit: number | undefined) {
+    this.gpu = gpu;
+    this.config = config;
+    this.weights = weights;
+    this.memoryLimit = memoryLimit;
+  }
+
+  /** Room for forwards of M tokens and R rows of logits. @throws 'gpu/out-of-memory' */
+  async reserve(M: number, R: number, patch: LoadedPatch | undefined): Promise<Workspace> {
+    await patch?.ready;
+    const had = this.workspace;
+    const widest = widestLowRank(patch);
+    if (had !== undefined && had.M >= M && had.R >= R && had.widest >= widest) return had;
+    const wanted = {
+      M: Math.max(had?.M ?? 0, Math.ceil(M / 64) * 64),
+      R: Math.max(had?.R ?? 0, R),
+      widest: Math.max(had?.widest ?? 0, widest),
+    };
+    this.dropWorkspace();
+    const bytes =
+      activationBytes(this.config, wanted.M, false) +
+      wanted.R * (logitColumns(this.config) + this.config.C) * 4 +
+      wanted.M * wanted.widest * 4;
+    this.check('Running this model', bytes + (this.cached === undefined ? 0 : cacheBytes(this.config, this.cached.slots, this.cached.TK)));
+    this.workspace = await allocating(this.gpu, 'Running this model', bytes, () => this.createWorkspace(wanted.M, wanted.R, wanted.widest));
+    return this.workspace;
+  }
+
+  /** A cache of at least that size; its contents are lost where it must grow. @throws 'gpu/out-of-memory' */
+  async reserveCache(slots: number, length: number): Promise<Cache> {
+    const TK = cacheLength(this.config, length);
+    const had = this.cached;
+    if (had !== undefined && had.slots >= slots && had.TK >= TK) return had;
+    this.dropCache();
+    const { L, NKV, HS } = this.config;
+    const bytes = cacheBytes(this.config, slots, TK);
+    this.check('The memory of the conversation', bytes);
+    const layers = (name: string): Tensor[] =>
+      Array.from({ length: L }, () => createTensor(this.gpu, name, 'activations', [slots, TK, NKV * HS]));
+    this.cached = await allocating(this.gpu, 'The memory of the conversation', bytes, () => ({
+      slots,
+      TK,
+      keys: layers('keys'),
+      values: layers('values'),
+    }));
+    return this.cached;
+  }
+
+  /** The plan of a name, shape and patch: forward over (B, T), then what `record` adds. Writes the patch's strength. After `reserve`. */
+  async plan(
+    name: string,
+    shape: RowsShape,
+    patch: LoadedPatch | undefined,
+    cached: boolean,
+    record: (plan: Plan, acts: Activations) => void,
+  ): Promise<Plan> {
+    if (patch !== undefined) writeStrength(this.gpu, patch, patch.strength);
+    return this.barePlan(`${name} ${shape.B} x ${shape.T}`, patch, (plan, workspace) => {
+      const M = shape.B * shape.T;
+      const acts = activationsOf(workspace.acts, M);
+      const lowRank = patch && { loaded: patch, lowRank: sharedLowRank(patch, workspace.lowRank, M) };
+      const weights = patch?.weights ?? this.weights.model;
+      forward(plan, { config: this.config, weights, acts, shape, patch: lowRank, cache: cached ? this.cached : undefined });
+      record(plan, acts);
+    });
+  }
+  /** The plan of a name and patch, without a forward of its own. */
+  async barePlan(name: string, patch: LoadedPatch | undefined, record: (plan: Plan, workspace: Workspace) => void): Promise<Plan> {
+    const key = `${name}, patch ${patch?.id ?? 0}`;
+    const had = this.plans.get(key);
+    if (had !== undefined) {
+      this.plans.delete(key);
+      this.plans.set(key, had); // youngest again
+      return had.plan;
+    }
+    const plan = new Plan(this.gpu, key);
+    record(plan, this.workspace!);
+    await plan.prepare();
+    this.plans.set(key, { plan, patch: patch?.id ?? 0 });
+    if (this.plans.size > MAX_PLANS) {
+      const [oldest] = this.plans.keys();
+      this.plans.get(oldest)!.plan.dispose();
+      this.plans.delete(oldest);
+    }
+    return plan;
+  }
+
+  /** Runs a plan and reads `bytes` of a tensor back; undefined where the signal stopped it. */
+  async runAndRead(plan: Plan, tensor: Tensor, bytes: number, signal?: AbortSignal): Promise<ArrayBuffer | undefined> {
+    if (this.staging === undefined || this.staging.size < bytes) {
+      this.staging?.destroy();
+      this.staging = createStaging(this.gpu, Math.max(4096, bytes));
+    }
+    const staging = this.staging;
+    const ended = await plan.run({
+      signal,
+      tail: (encoder) => encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, bytes),
+    });
+    return ended ? readStaging(this.gpu, staging, bytes) : undefined;
+  }
+
+  forget(patch: LoadedPatch): void {
+    this.dropPlans((id) => id === patch.id);
+  }
+  dispose(): void {
+    this.dropWorkspace();
+    this.dropCache();
+    this.staging?.destroy();
+    this.staging = undefined;
+  }
+
+  private check(what: string, activations: number): void {
+    const held = this.gpu.memory;
+    checkPlan(what, { weights: held.weights, activations: held.activations + activations, training: held.training }, this.memoryLimit);
+  }
+  private createWorkspace(M: number, R: number, widest: number): Workspace {
+    const { C } = this.config;
+    const make = (name: string, shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor =>
+      createTensor(this.gpu, name, 'activations', shape, dtype);
+    return {
+      M,
+      R,
+      widest,
+      acts: createActivations(this.gpu, this.config, M, false),
+      lowRank: make('low-rank h', [M, widest]),
+      index: make('index', [M], 'u32'),
+      targets: make('targets', [M], 'u32'),
+      scores: make('scores', [M]),
+      gathered: make('gathered', [R, C]),
+      logits: make('logits', [R, logitColumns(this.config)]),
+      value: make('argmax value', [R, PIECES]),
+      id: make('argmax id', [R, PIECES], 'u32'),
+      partial: make('log_sum_exp partial', [R, PIECES, 2]),
+      token: make('token', [R], 'u32'),
+    };
+  }
+  private dropWorkspace(): void {
+    this.dropPlans(() => true);
+    if (this.workspace === undefined) return;
+    const { acts, lowRank, index, targets, scores, gathered, logits, value, id, partial, token } = this.workspace;
+    destroyActivations(this.gpu, acts);
+    for (const tensor of [lowRank, index, targets, scores, gathered, logits, value, id, partial, token]) {
+      destroyBuffer(this.gpu, 'activations', tensor.buffer);
+    }
+    this.workspace = undefined;
+  }
+  private dropCache(): void {
+    this.dropPlans(() => true);
+    for (const tensor of [...(this.cached?.keys ?? []), ...(this.cached?.values ?? [])])
+      destroyBuffer(this.gpu, 'activations', tensor.buffer);
+    this.cached = undefined;
+  }
+  private dropPlans(which: (patch: number) => boolean): void {
+    for (const [key, { plan, patch }] of this.plans) {
+      if (!which(patch)) continue;
+      plan.dispose();
+      this.plans.delete(key);
+    }
+  }
+}
+export type { Workspace };
+
+/** Bytes of a whole engine that generates one text of up to `length` tokens. */
+export function planEngine(config: ModelConfig, storage: 'f32' | 'f16', length: number): MemoryUse {
+  return { ...planInference(config, 1, length), weights: planModel(config, storage).weights };
+}
