@@ -3,7 +3,12 @@ type Action = () => void;
 /** True: it was used, and nothing else should happen. */
 type Escape = () => boolean;
 
+/** "⌘" on Apple's keyboards, "Ctrl" elsewhere. */
+export const MOD = /Mac|iPhone|iPad/.test(navigator.userAgent) ? '⌘' : 'Ctrl';
+
 class KeysState {
+  /** "⌘" on Apple's keyboards, "Ctrl" elsewhere. */
+  readonly mod = MOD;
   /** The list of keys is open. */
   sheet = $state(false);
   /** The search for screens, contestants and rows is open. */
@@ -36,9 +41,6 @@ function add<T>(list: T[], item: T): () => void {
     if (i >= 0) list.splice(i, 1);
   };
 }
-
-/** "⌘" on Apple's keyboards, "Ctrl" elsewhere. */
-export const MOD = /Mac|iPhone|iPad/.test(navigator.userAgent) ? '⌘' : 'Ctrl';
 
 /** Is the person writing? Then no single letter is a command. */
 export function typing(target: EventTarget | null): boolean {
