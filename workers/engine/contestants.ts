@@ -1,0 +1,170 @@
+// Who stands on a task's board, and the board itself.
+import { buildBoard } from '../../src/experiments/board.ts';
+import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
+import { extraTokens } from '../../src/experiments/runner.ts';
+import type { Board, Cost, Split } from '../../src/experiments/types.ts';
+import { AppError } from '../../src/lib/error.ts';
+import { emptyPrompt } from '../../src/methods/compose.ts';
+import { methods } from '../../src/methods/registry.ts';
+import type { Prompt } from '../../src/methods/types.ts';
+import type { EngineApi } from '../../src/rpc/contract.ts';
+import { freeUnreferenced } from '../../src/storage/blobs.ts';
+import {
+  deleteContestantRecords,
+  listContestants,
+  listResults,
+  needContestant,
+  readResult,
+  saveContestant,
+} from '../../src/storage/customizations.ts';
+import { readRun } from '../../src/storage/runs.ts';
+import { needTask, updateTask } from '../../src/storage/tasks.ts';
+import type { ContestantRecord } from '../../src/storage/types.ts';
+import { dropPatch } from './adapters.ts';
+import type { Session } from './session.ts';
+import { longestAnswerOf, readTaskData, splitOf, type TaskData } from './task-data.ts';
+
+const NO_COST: Cost = { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 };
+
+/** The model that a task is worked on with: the one it names, else the one in use. */
+function modelOf(session: Session, { task }: Pick<TaskData, 'task'>): string | undefined {
+  return task.modelId ?? session.loaded?.record.id;
+}
+
+/** @throws 'model/none' where the task names no model and none is loaded */
+export async function ensureBase(session: Session, taskId: string): Promise<ContestantRecord> {
+  const task = await needTask(taskId);
+  const modelId = modelOf(session, { task });
+  if (modelId === undefined) {
+    throw new AppError('model/none', 'No model is chosen for this task.', { fix: 'Choose a model on the Models screen.' });
+  }
+  const known = (await listContestants(taskId)).find((contestant) => contestant.method === 'base' && contestant.modelId === modelId);
+  if (known !== undefined) return known;
+  const base: ContestantRecord = {
+    // The same in every tab, so that two tabs make one Base.
+    id: `base ${taskId} ${modelId}`,
+    taskId,
+    name: 'Base',
+    method: 'base',
+    modelId,
+    prompt: emptyPrompt,
+    cost: NO_COST,
+    createdAt: Date.now(),
+    afterTestOpened: false,
+    chosenOnValidation: false,
+    imported: false,
+  };
+  await saveContestant(base);
+  return base;
+}
+
+/** Tokens that a prompt adds to a call, by the model in use; 0 where none is: it is counted when the prompt is first measured. */
+export async function promptCost(session: Session, { dataset }: TaskData, prompt: Prompt): Promise<number> {
+  return session.loaded === undefined ? 0 : extraTokens(session.loaded.renderer, dataset.train, prompt);
+}
+
+/** The next version of the task's prompts. Shots come from the training rows only. @throws 'prompt/shot-not-training' */
+export async function savePrompt(session: Session, taskId: string, prompt: Prompt, name?: string): Promise<ContestantRecord> {
+  const data = await readTaskData(taskId);
+  checkShots(data, prompt);
+  const versions = (await listContestants(taskId)).flatMap((contestant) =>
+    contestant.method === 'prompt' ? (contestant.version ?? 0) : [],
+  );
+  const version = Math.max(0, ...versions) + 1;
+  const record: ContestantRecord = {
+    id: crypto.randomUUID(),
+    taskId,
+    name: name?.trim() || `Prompt ${version}`,
+    method: 'prompt',
+    modelId: modelOf(session, data) ?? '',
+    prompt,
+    version,
+    cost: { ...NO_COST, extraTokensPerCall: await promptCost(session, data, prompt), bytesToShip: promptBytes(prompt) },
+    createdAt: Date.now(),
+    afterTestOpened: data.task.testOpenedAt !== undefined,
+    chosenOnValidation: false,
+    imported: false,
+  };
+  await saveContestant(record);
+  return record;
+}
+
+export function promptBytes(prompt: Prompt): number {
+  return new TextEncoder().encode(JSON.stringify(prompt)).length;
+}
+
+/** A validation or test row among the shots would be an answer given away. */
+export function checkShots({ dataset }: TaskData, prompt: Prompt): void {
+  const scored = new Set([...dataset.validation, ...dataset.test].map(({ id }) => id));
+  const wrong = prompt.shots.filter(({ id }) => scored.has(id));
+  if (wrong.length === 0) return;
+  throw new AppError(
+    'prompt/shot-not-training',
+    `${wrong.length} of ${prompt.shots.length} shots ${wrong.length === 1 ? 'is a row' : 'are rows'} that scores are measured on.`,
+    {
+      why: 'A model that is shown an answer only has to repeat it, so the score would mean nothing.',
+      fix: 'Draw the shots again, or pick training rows.',
+      facts: { rows: wrong.map(({ id }) => id).join(' ') },
+    },
+  );
+}
+
+export async function openTest(taskId: string): Promise<void> {
+  const { dataset } = await readTaskData(taskId);
+  if (dataset.test.length === 0) {
+    throw new AppError('test/none', 'This task has no test rows.', {
+      why: 'Under 60 rows a fifth of them is too few to tell anything, so all of them train or validate.',
+      fix: 'Add rows, or give the test a share on the Data screen.',
+    });
+  }
+  await updateTask(taskId, (task) => ({ ...task, testOpenedAt: task.testOpenedAt ?? Date.now() }));
+}
+
+export async function board(session: Session, taskId: string, split: Split): Promise<Board> {
+  const data = await readTaskData(taskId);
+  const { task, record, metric } = data;
+  const [contestants, results] = await Promise.all([listContestants(taskId), listResults(taskId, split)]);
+  const { loaded, job } = session;
+  const modelId = modelOf(session, data);
+  const busy = new Map<string, 'scoring'>();
+  if (job?.kind === 'measuring' && job.contestantId !== undefined) busy.set(job.contestantId, 'scoring');
+  const marks = new Map(methods.map((method) => [method.id, method.mark]));
+  return buildBoard({
+    taskId,
+    split,
+    metric,
+    contestants,
+    results: new Map(results.map((result) => [result.contestantId, result])),
+    now: { metricId: task.metricId, modelId, datasetVersion: record.version, splitSeed: task.seed, shares: task.shares },
+    longestAnswer: (prompt) =>
+      loaded === undefined || loaded.record.id !== modelId ? undefined : longestAnswerOf(data, loaded.renderer, prompt),
+    exampleIds: splitOf(data, split).map(({ id }) => id),
+    busy,
+    seed: task.seed,
+    mark: (method) => marks.get(method),
+    testOpenedAt: task.testOpenedAt,
+  });
+}
+
+export async function compare(contestantId: string, againstId: string, split: Split): ReturnType<EngineApi['compare']> {
+  const [contestant, against] = await Promise.all([needContestant(contestantId), needContestant(againstId)]);
+  const data = await readTaskData(contestant.taskId);
+  const [after, before] = await Promise.all([readResult(contestant.id, split), readResult(against.id, split)]);
+  const numbers = new Map(data.record.rows.map(({ id }, i) => [id, i + 1]));
+  const rows = splitOf(data, split).map((example) => ({ example, number: numbers.get(example.id) ?? 0 }));
+  const [earlier, later] = [before?.rows ?? [], after?.rows ?? []];
+  return {
+    paired: compareTwo(earlier, later, data.metric, data.task.seed),
+    examples: compareExamples(earlier, later, rows, data.metric),
+  };
+}
+
+export async function deleteContestant(session: Session, id: string): Promise<number> {
+  const { adapterId, runId } = await needContestant(id);
+  if (runId !== undefined && (await readRun(runId))?.status === 'fitting') {
+    throw new AppError('engine/busy', 'This customization is being trained now.', { fix: 'Stop the training first.' });
+  }
+  dropPatch(session, adapterId);
+  await deleteContestantRecords(id);
+  return freeUnreferenced();
+}

@@ -1,0 +1,213 @@
+// Training: hands a method what it may touch, keeps its states safe, and makes an adapter and a contestant of what it learned.
+
+import { greedy, type Patch } from '../../src/engine/types.ts';
+import { evaluate } from '../../src/experiments/runner.ts';
+import type { Cost } from '../../src/experiments/types.ts';
+import { AppError, asAppError, isAbort } from '../../src/lib/error.ts';
+import { composeMessages } from '../../src/methods/compose.ts';
+import { methodById } from '../../src/methods/registry.ts';
+import type { Checkpoint, FitEnv } from '../../src/methods/types.ts';
+import type { FitEvent, FitSpec } from '../../src/rpc/contract.ts';
+import { storingBlobs } from '../../src/storage/blob-writer.ts';
+import { bytesSource, freeUnreferenced } from '../../src/storage/blobs.ts';
+import { saveContestant } from '../../src/storage/customizations.ts';
+import { saveRun } from '../../src/storage/runs.ts';
+import type { ContestantRecord } from '../../src/storage/types.ts';
+import { encodeCheckpoint, placesOf, type TensorPlace } from './checkpoints.ts';
+import { checkShots, promptBytes, promptCost } from './contestants.ts';
+import { encodeRow } from './data.ts';
+import { encodeTraining } from './fit-plan.ts';
+import { keepTrained } from './keep-trained.ts';
+import { createRunLog, type RunLog } from './run-log.ts';
+import { exclusive, type Loaded, needLoaded, type Session } from './session.ts';
+import { longestAnswerOf, readTaskData, rowLimitOf, type TaskData } from './task-data.ts';
+
+export const JOB_LOCK = 'maquette gpu-job';
+
+/** One training at a time on a device, whichever tab it is in. @throws 'engine/other-tab', 'engine/busy', and as the method */
+export function runFit(
+  session: Session,
+  spec: FitSpec,
+  onEvent: (event: FitEvent) => void,
+  signal: AbortSignal,
+): Promise<ContestantRecord> {
+  return navigator.locks.request(JOB_LOCK, { ifAvailable: true }, (lock) => {
+    if (lock === null) {
+      throw new AppError('engine/other-tab', 'Another tab is training.', {
+        why: 'One GPU cannot train two things at once without both being slow.',
+        fix: 'Wait until the other tab is done, or stop it there.',
+      });
+    }
+    const what = `${spec.name} is being trained`;
+    return exclusive(session, { kind: 'training', what, taskId: spec.taskId }, () => train(session, spec, onEvent, signal));
+  });
+}
+
+async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord> {
+  const loaded = needLoaded(session);
+  const data = await readTaskData(spec.taskId);
+  checkShots(data, spec.prompt);
+  const method = methodById(spec.method);
+  const config = method.config(spec.config, loaded.engine.config);
+  const rows = await encodeTraining(loaded, data, spec.prompt);
+  const startedAt = Date.now();
+  const log = createRunLog(
+    {
+      id: crypto.randomUUID(),
+      taskId: spec.taskId,
+      name: spec.name,
+      method: method.id,
+      config,
+      model: loaded.record.id,
+      dataset: { id: data.dataset.id, version: data.dataset.version },
+      prompt: spec.prompt,
+      seed: spec.seed,
+      startedAt,
+      status: 'fitting',
+      steps: method.training(spec.config, loaded.engine.config, rows.size)?.steps ?? 0,
+      step: 0,
+      curves: {},
+      samples: [],
+      cost: { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 },
+    },
+    onEvent,
+  );
+  await saveRun(log.record);
+  const started = performance.now();
+  const watch = { peakBytes: 0 };
+  const extraTokensPerCall = await promptCost(session, data, spec.prompt);
+  const cost = (): Cost => ({
+    seconds: (performance.now() - started) / 1000,
+    peakBytes: watch.peakBytes,
+    tokens: Math.round((rows.size.tokens * passesOf(config) * log.record.step) / Math.max(1, log.record.steps)),
+    extraTokensPerCall,
+    bytesToShip: 0,
+  });
+  try {
+    const env = fitEnv(loaded, data, spec, log, watch, signal);
+    const made = await method.fit(env, config, loaded.engine.config);
+    const contestant = await keep(loaded, data, spec, log, made.patch, made.prompt, cost(), config, signal);
+    await log.end(signal.aborted ? 'stopped' : 'done', { contestantId: contestant.id, cost: contestant.cost });
+    await freeUnreferenced();
+    return contestant;
+  } catch (error) {
+    await failed(log, error, cost());
+    throw error;
+  }
+}
+
+function passesOf(config: Readonly<Record<string, unknown>>): number {
+  return typeof config.epochs === 'number' ? config.epochs : 1;
+}
+
+/** What a run leaves behind that could not go on: its best so far where there is one, and why it ended. */
+async function failed(log: RunLog, error: unknown, cost: Cost): Promise<void> {
+  const run = { ...log.record, cost };
+  const { code, message } = asAppError(error);
+  const contestant = run.checkpoint === undefined || run.best === undefined ? undefined : await keepTrained(run).catch(() => undefined);
+  const stopped = isAbort(error) || code === 'gpu/lost';
+  await log.end(stopped ? 'stopped' : 'failed', {
+    cost: contestant?.cost ?? cost,
+    ...(isAbort(error) ? {} : { error: { code, message } }),
+    ...(contestant === undefined ? {} : { contestantId: contestant.id }),
+  });
+  await freeUnreferenced();
+}
+
+function fitEnv(loaded: Loaded, data: TaskData, spec: FitSpec, log: RunLog, watch: { peakBytes: number }, signal: AbortSignal): FitEnv {
+  const { engine, renderer, tokenizer } = loaded;
+  const { task, dataset, metric } = data;
+  let places: readonly TensorPlace[] = [];
+  const see = (): void => {
+    const { weights, activations, training } = engine.memory;
+    watch.peakBytes = Math.max(watch.peakBytes, weights + activations + training);
+  };
+  return {
+    train: dataset.train,
+    validation: dataset.validation,
+    metric,
+    seed: spec.seed,
+    prompt: spec.prompt,
+    rowLimit: rowLimitOf(task, engine.config.context),
+    engine,
+    pinned: spec.pinned,
+    signal,
+    encode: (example, prompt) => encodeRow(renderer, example, prompt),
+    async generate(prompt, messages, patch) {
+      const asked = await renderer.prompt(composeMessages(prompt, messages));
+      const sampling = greedy(longestAnswerOf(data, renderer, prompt), renderer.stopIds);
+      const ids: number[] = [];
+      for await (const id of engine.generate(asked, sampling, patch, signal)) if (!renderer.stopIds.includes(id)) ids.push(id);
+      return tokenizer.decode(ids);
+    },
+    async evaluate({ prompt, patch }) {
+      // The same rows, prompt and code as the board's, so that the best checkpoint is the one the board would prefer.
+      if (patch !== undefined) places = placesOf(patch);
+      const longestAnswer = longestAnswerOf(data, renderer, prompt);
+      const { results } = await evaluate({ engine, renderer, metric, rows: dataset.validation, prompt, patch, longestAnswer, signal });
+      see();
+      const perExample = Float32Array.from(results, ({ score }) => score);
+      return { mean: perExample.reduce((sum, score) => sum + score, 0) / Math.max(1, perExample.length), perExample };
+    },
+    progress(step, steps) {
+      see();
+      log.progress(step, steps);
+    },
+    report: log.report,
+    sample: log.sample,
+    best: log.best,
+    note: log.note,
+    checkpoint: (state) => keepState(log, state, places),
+  };
+}
+
+/** Writes a new file, then points to it, then frees the old one: a torn write is never the head (reliability.md section 0.9). */
+async function keepState(log: RunLog, state: Checkpoint, places: readonly TensorPlace[]): Promise<void> {
+  await storingBlobs(async (put) => {
+    const name = `${log.record.id}.checkpoint`;
+    const ref = await put(bytesSource(name, encodeCheckpoint(state, places)));
+    await log.head({ ...ref, name });
+  });
+  await freeUnreferenced();
+}
+
+async function keep(
+  loaded: Loaded,
+  data: TaskData,
+  spec: FitSpec,
+  log: RunLog,
+  patch: Patch | undefined,
+  prompt: FitSpec['prompt'],
+  cost: Cost,
+  config: Readonly<Record<string, unknown>>,
+  signal: AbortSignal,
+): Promise<ContestantRecord> {
+  const { engine } = loaded;
+  if (patch === undefined) {
+    const words: ContestantRecord = {
+      id: crypto.randomUUID(),
+      taskId: spec.taskId,
+      name: spec.name,
+      method: spec.method,
+      modelId: loaded.record.id,
+      prompt,
+      runId: log.record.id,
+      config,
+      cost: { ...cost, bytesToShip: promptBytes(prompt) },
+      createdAt: Date.now(),
+      afterTestOpened: data.task.testOpenedAt !== undefined,
+      chosenOnValidation: false,
+      imported: false,
+    };
+    await saveContestant(words);
+    return words;
+  }
+  try {
+    if (signal.aborted && log.record.step === 0) {
+      throw new DOMException('Training was stopped before its first step.', 'AbortError');
+    }
+    return await keepTrained({ ...log.record, cost }, { tensors: await engine.readPatch(patch), prompt });
+  } finally {
+    engine.disposePatch(patch);
+  }
+}

@@ -1,0 +1,208 @@
+// Models in: what a choice of files is, keeping it in OPFS, and bringing it onto the GPU.
+import { createEngine } from '../../src/engine/engine.ts';
+import type { WeightStorage } from '../../src/engine/types.ts';
+import { openModel } from '../../src/formats/open-model.ts';
+import type { ByteSource, ModelSource, TensorInfo, WeightType } from '../../src/formats/types.ts';
+import { AppError } from '../../src/lib/error.ts';
+import type { ModelInspection, ModelStatus, PickedFile, Progress } from '../../src/rpc/contract.ts';
+import { storingBlobs } from '../../src/storage/blob-writer.ts';
+import { freeUnreferenced, openBlob } from '../../src/storage/blobs.ts';
+import { deleteModelRecord, needModel, readModel, saveModel } from '../../src/storage/models.ts';
+import type { ModelRecord } from '../../src/storage/types.ts';
+import { createPromptRenderer } from '../../src/text/prompt.ts';
+import { createTokenizer } from '../../src/text/tokenizer.ts';
+import { chatBytes, loraTrainingBytes, plannedMemory } from './memory.ts';
+import { clock } from './progress.ts';
+import { exclusive, type Session, sessionGpu, unload } from './session.ts';
+
+export function pickedSource({ path, file }: PickedFile): ByteSource {
+  return {
+    name: path,
+    size: file.size,
+    async read(start, end) {
+      try {
+        return new Uint8Array(await file.slice(start, end).arrayBuffer());
+      } catch (cause) {
+        throw new AppError('file/unreadable', `${path} could not be read.`, {
+          why: 'It was moved, changed or deleted after it was chosen, or this program may not read it.',
+          fix: 'Choose the files again.',
+          cause,
+        });
+      }
+    },
+  };
+}
+
+export async function inspectModel(files: readonly PickedFile[]): Promise<ModelInspection> {
+  const source = await openModel(files.map(pickedSource));
+  const { config } = source;
+  const fileBytes = source.files.reduce((sum, file) => sum + file.size, 0);
+  const fullPrecision = source.tensorInfos.some(({ dtype, shape }) => dtype === 'f32' && shape.length > 1);
+  const storages: readonly WeightStorage[] = ['f32', 'f16'];
+  return {
+    name: source.name,
+    format: source.format,
+    architecture: config.architecture,
+    parameters: parameterCount(source.tensorInfos),
+    fileBytes,
+    weightTypes: weightTypes(source.tensorInfos),
+    context: config.context,
+    layers: config.L,
+    hasTemplate: source.tokenizer.chatTemplate !== undefined,
+    choices: storages.map((storage) => ({
+      storage,
+      chatBytes: chatBytes(config, storage),
+      trainBytes: loraTrainingBytes(config, storage),
+      recommended: storage === (fullPrecision ? 'f32' : 'f16'),
+    })),
+    notes: notesOn(source, files),
+  };
+}
+
+function notesOn(source: ModelSource, files: readonly PickedFile[]): string[] {
+  const notes: string[] = [];
+  const kept = new Set(source.files.map(({ name }) => name));
+  const ignored = files.filter(({ path }) => !kept.has(path));
+  if (ignored.length > 0) {
+    const names = ignored.slice(0, 3).map(({ path }) => path);
+    notes.push(
+      `${ignored.length} ${ignored.length === 1 ? 'file is' : 'files are'} not part of the model and will be left out: ${names.join(', ')}${ignored.length > 3 ? ', …' : ''}.`,
+    );
+  }
+  if (source.tokenizer.chatTemplate === undefined) {
+    notes.push('There is no chat template, so the model continues plain text: system text and input, each on lines of its own.');
+  }
+  const blocks = [...new Set(source.tensorInfos.map(({ dtype }) => dtype))].filter((dtype) => dtype.startsWith('q'));
+  if (blocks.length > 0) {
+    notes.push(
+      `Its ${blocks.map(typeName).join(' and ')} blocks become ordinary numbers on the GPU, so it takes more memory there than its file.`,
+    );
+  }
+  return notes;
+}
+
+function typeName(dtype: WeightType): string {
+  return dtype.toUpperCase();
+}
+/** The storage types of the matrices, most bytes first: "F32", "Q4_1 and Q8_0". */
+export function weightTypes(infos: readonly TensorInfo[]): string {
+  const bytes = new Map<WeightType, number>();
+  for (const info of infos) if (info.shape.length > 1) bytes.set(info.dtype, (bytes.get(info.dtype) ?? 0) + info.bytes);
+  return [...bytes]
+    .sort((a, b) => b[1] - a[1])
+    .map(([dtype]) => typeName(dtype))
+    .join(' and ');
+}
+function parameterCount(infos: readonly TensorInfo[]): number {
+  return infos.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+}
+
+/** The same files are one model, whatever they are called. */
+async function modelId(hashes: readonly string[]): Promise<string> {
+  const bytes = new TextEncoder().encode([...hashes].sort().join(' '));
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return [...digest.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** @throws 'storage/full', AbortError, and whatever is wrong with the files */
+export async function importModel(
+  files: readonly PickedFile[],
+  name: string,
+  storage: WeightStorage,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<ModelRecord> {
+  const source = await openModel(files.map(pickedSource));
+  const total = source.files.reduce((sum, file) => sum + file.size, 0);
+  const tick = clock(total, 'bytes', onProgress);
+  return storingBlobs(async (put) => {
+    const kept: ModelRecord['files'][number][] = [];
+    let before = 0;
+    for (const file of source.files) {
+      const what = `Keeping ${file.name}`;
+      const ref = await put(file, { signal, onBytes: (done) => tick(what, before + done) });
+      kept.push({ ...ref, name: file.name });
+      before += file.size;
+    }
+    const id = await modelId(kept.map(({ sha256 }) => sha256));
+    const now = Date.now();
+    const known = await readModel(id);
+    const record: ModelRecord = {
+      id,
+      name,
+      format: source.format,
+      config: source.config,
+      files: kept,
+      bytes: total,
+      parameters: parameterCount(source.tensorInfos),
+      weightTypes: weightTypes(source.tensorInfos),
+      hasTemplate: source.tokenizer.chatTemplate !== undefined,
+      storage,
+      addedAt: known?.addedAt ?? now,
+      lastUsedAt: now,
+    };
+    await saveModel(record);
+    return record;
+  });
+}
+
+/** From OPFS onto the GPU. The model that was there leaves first, so that two are never in memory. */
+export async function loadModel(
+  session: Session,
+  id: string,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<ModelStatus> {
+  const record = await needModel(id);
+  return exclusive(session, { kind: 'loading', what: `${record.name} is being loaded` }, async () => {
+    const gpu = await sessionGpu(session);
+    unload(session);
+    const source = await openModel(await Promise.all(record.files.map(openBlob)));
+    const tick = clock(
+      source.tensorInfos.reduce((sum, { bytes }) => sum + bytes, 0),
+      'bytes',
+      onProgress,
+    );
+    const engine = await createEngine(gpu, source, {
+      storage: record.storage,
+      signal,
+      onProgress: (done: number) => tick(`Loading ${record.name}`, done),
+    });
+    const tokenizer = createTokenizer(source.tokenizer);
+    try {
+      const renderer = createPromptRenderer({ tokenizer, spec: source.tokenizer, config: source.config, templates: session.templates });
+      session.loaded = { record, engine, tokenizer, renderer, patches: new Map() };
+    } catch (error) {
+      engine.dispose();
+      throw error;
+    }
+    await saveModel({ ...record, lastUsedAt: Date.now() });
+    return statusOf(session) ?? { modelId: id, storage: record.storage, memory: engine.memory, context: engine.config.context };
+  });
+}
+
+export function statusOf(session: Session): ModelStatus | undefined {
+  const { loaded } = session;
+  if (loaded === undefined) return undefined;
+  const { weights, activations, training } = loaded.engine.memory;
+  return {
+    modelId: loaded.record.id,
+    storage: loaded.engine.storage,
+    memory: { weights, activations, training },
+    context: loaded.engine.config.context,
+  };
+}
+
+export async function unloadModel(session: Session): Promise<void> {
+  await exclusive(session, { kind: 'deleting', what: 'a model is leaving' }, async () => unload(session));
+}
+
+export async function deleteModel(session: Session, id: string): Promise<number> {
+  if (session.loaded?.record.id === id) await unloadModel(session);
+  await deleteModelRecord(id);
+  return freeUnreferenced();
+}
+
+export async function memoryToTrain(id: string, storage: WeightStorage) {
+  return plannedMemory((await needModel(id)).config, storage);
+}

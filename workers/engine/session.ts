@@ -1,0 +1,105 @@
+// What the engine's worker holds: the device, the one model in use with what is loaded beside it, and the one job that may use the GPU.
+import { type Gpu, openGpu } from '../../src/engine/gpu.ts';
+import type { Engine, Patch } from '../../src/engine/types.ts';
+import { AppError } from '../../src/lib/error.ts';
+import type { ModelRecord } from '../../src/storage/types.ts';
+import type { PromptRenderer, TemplateRenderer, Tokenizer } from '../../src/text/types.ts';
+
+export interface Loaded {
+  readonly record: ModelRecord;
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  readonly renderer: PromptRenderer;
+  /** Adapters on the GPU, by id, the one used last at the end. */
+  readonly patches: Map<string, Patch>;
+}
+
+/** What uses the GPU now, in words that finish "The GPU is busy: ...". */
+export interface Job {
+  readonly kind: 'loading' | 'measuring' | 'training' | 'answering' | 'deleting';
+  readonly what: string;
+  readonly taskId?: string;
+  /** The contestant being scored, while measuring. */
+  contestantId?: string;
+}
+
+export interface Session {
+  readonly gpuApi: GPU | undefined;
+  readonly templates: TemplateRenderer;
+  gpu: Promise<Gpu> | undefined;
+  loaded: Loaded | undefined;
+  job: Job | undefined;
+  /** The last chat; the next one waits for it, since columns answer one after the other. */
+  chats: Promise<unknown>;
+  /** Resolves with the browser's words when the device is lost. */
+  readonly lost: Promise<string>;
+  readonly sayLost: (why: string) => void;
+}
+
+export function createSession(gpuApi: GPU | undefined, templates: TemplateRenderer): Session {
+  const { promise: lost, resolve: sayLost } = deferred<string>();
+  return { gpuApi, templates, gpu: undefined, loaded: undefined, job: undefined, chats: Promise.resolve(), lost, sayLost };
+}
+
+export function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+/** The device, opened at its first use. @throws 'gpu/unavailable' */
+export function sessionGpu(session: Session): Promise<Gpu> {
+  session.gpu ??= openGpu(session.gpuApi).then((gpu) => {
+    void gpu.lost.then(session.sayLost);
+    return gpu;
+  });
+  return session.gpu;
+}
+
+/** Runs `work` as the one job on the GPU. @throws 'engine/busy' with what runs */
+export async function exclusive<T>(session: Session, job: Job, work: (job: Job) => Promise<T>): Promise<T> {
+  if (session.job !== undefined) {
+    throw new AppError('engine/busy', `The GPU is busy: ${session.job.what}.`, {
+      why: 'It does one thing at a time, so that each is as fast as it can be and repeatable.',
+      fix: 'Wait until it is done, or stop it.',
+      facts: { running: session.job.kind },
+    });
+  }
+  session.job = job;
+  try {
+    return await work(job);
+  } finally {
+    session.job = undefined;
+  }
+}
+
+/** @throws 'model/none' */
+export function needLoaded(session: Session): Loaded {
+  if (session.loaded !== undefined) return session.loaded;
+  throw new AppError('model/none', 'No model is loaded.', {
+    why: 'This needs the model itself: its tokenizer or its weights.',
+    fix: 'Choose a model on the Models screen.',
+  });
+}
+
+/** The model in use, which must be the one that trained weights were made on. @throws 'model/none', 'model/other' */
+export function needLoadedModel(session: Session, modelId: string, name: string): Loaded {
+  const loaded = needLoaded(session);
+  if (loaded.record.id === modelId) return loaded;
+  throw new AppError('model/other', `${name} was made with another model than ${loaded.record.name}, which is loaded.`, {
+    why: 'Trained weights fit the one model that they were trained on.',
+    fix: 'Load its own model on the Models screen, or train again with this one.',
+    facts: { needed: modelId, loaded: loaded.record.id },
+  });
+}
+
+/** GPU memory that no one holds any more. */
+export function unload(session: Session): void {
+  const { loaded } = session;
+  if (loaded === undefined) return;
+  session.loaded = undefined;
+  for (const patch of loaded.patches.values()) loaded.engine.disposePatch(patch);
+  loaded.engine.dispose();
+}
