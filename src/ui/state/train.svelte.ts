@@ -1,0 +1,200 @@
+import { engine } from '../../client/engine-client.ts';
+import type { CurvePoint } from '../../experiments/types.ts';
+import { type AppError, asAppError } from '../../lib/error.ts';
+import type { MethodDeclaration, Prompt } from '../../methods/types.ts';
+import type { FitEvent, FitPlan, FitSpec } from '../../rpc/contract.ts';
+import { listRuns } from '../../storage/runs.ts';
+import type { RunRecord, TaskRecord } from '../../storage/types.ts';
+import type { Message } from '../../text/types.ts';
+import { duration, score } from '../format.ts';
+import { app } from './app.svelte.ts';
+import { job } from './job.svelte.ts';
+import { live } from './live.svelte.ts';
+import { models } from './models.svelte.ts';
+
+export interface Pinned {
+  readonly name: string;
+  readonly messages: readonly Message[];
+}
+export const NO_WORDS: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
+/** Points come every step; the charts are drawn again at most this often. */
+const REDRAW_MS = 150;
+
+/** A run as the screen draws it: the one that is going on, or one that was kept. */
+export class RunView {
+  runId = $state<string | undefined>();
+  step = $state(0);
+  steps = $state(0);
+  tokensPerSecond = $state(0);
+  secondsLeft = $state<number | undefined>();
+  best = $state.raw<{ readonly step: number; readonly score: number } | undefined>();
+  notes = $state.raw<readonly string[]>([]);
+  samples = $state.raw<readonly { readonly step: number; readonly name: string; readonly text: string }[]>([]);
+  readonly #curves = new Map<string, CurvePoint[]>();
+  #drawn = $state(0);
+  #lastDrawn = 0;
+
+  /** A curve as it is now; read it in the markup and it is drawn again as it grows. */
+  curve(name: string): readonly CurvePoint[] {
+    return this.#drawn < 0 ? [] : [...(this.#curves.get(name) ?? [])];
+  }
+  last(name: string): number | undefined {
+    return this.#drawn < 0 ? undefined : this.#curves.get(name)?.at(-1)?.value;
+  }
+  take(event: FitEvent): void {
+    if (event.kind === 'started') {
+      this.runId = event.runId;
+      this.steps = event.steps;
+    } else if (event.kind === 'progress') {
+      this.step = event.step;
+      this.steps = event.steps;
+      this.tokensPerSecond = event.tokensPerSecond;
+      this.secondsLeft = event.secondsLeft;
+      this.redraw(event.step === event.steps);
+    } else if (event.kind === 'point') {
+      const points = this.#curves.get(event.name) ?? [];
+      points.push({ step: event.step, value: event.value });
+      this.#curves.set(event.name, points);
+      if (event.name !== 'loss') this.redraw(true);
+    } else if (event.kind === 'sample') {
+      this.samples = [...this.samples, event];
+    } else if (event.kind === 'best') {
+      this.best = event;
+    } else {
+      this.notes = [...this.notes, event.text];
+    }
+  }
+  redraw(now: boolean): void {
+    const time = performance.now();
+    if (!now && time - this.#lastDrawn < REDRAW_MS) return;
+    this.#lastDrawn = time;
+    this.#drawn += 1;
+  }
+  static of(run: RunRecord): RunView {
+    const view = new RunView();
+    view.runId = run.id;
+    view.step = run.step;
+    view.steps = run.steps;
+    view.best = run.best;
+    view.samples = run.samples;
+    for (const [name, points] of Object.entries(run.curves)) view.#curves.set(name, [...points]);
+    view.redraw(true);
+    return view;
+  }
+}
+
+/** The Train screen: what the next run will be, the run that goes on, and those before it. */
+class TrainState {
+  methodId = $state('lora');
+  /** By setting; what is absent is the default. */
+  config = $state.raw<Readonly<Record<string, unknown>>>({});
+  prompt = $state.raw<Prompt>(NO_WORDS);
+  pinned = $state.raw<readonly Pinned[]>([]);
+  plan = $state.raw<FitPlan | undefined>();
+  planning = $state(false);
+  runs = $state.raw<readonly RunRecord[]>([]);
+  /** The run that goes on now. */
+  now = $state.raw<RunView | undefined>();
+  shownId = $state<string | undefined>();
+  error = $state.raw<AppError | undefined>();
+  running = $derived(job.current?.kind === 'training');
+  /** Methods whose fit needs the engine's gradients. */
+  methods = $derived(app.methods.filter((m) => m.needs.includes('train')));
+  method = $derived<MethodDeclaration | undefined>(this.methods.find((m) => m.id === this.methodId) ?? this.methods[0]);
+  shownRun = $derived(this.runs.find((run) => run.id === this.shownId) ?? this.runs[0]);
+  view = $derived(this.now ?? (this.shownRun === undefined ? undefined : RunView.of(this.shownRun)));
+  #taskId: string | undefined;
+  #asked = 0;
+
+  async open(taskId: string | undefined): Promise<void> {
+    if (taskId !== this.#taskId) {
+      this.#taskId = taskId;
+      this.config = {};
+      this.prompt = NO_WORDS;
+      this.pinned = [];
+      this.plan = undefined;
+      this.error = undefined;
+      this.shownId = undefined;
+      if (!this.running) this.now = undefined;
+    }
+    const runs = taskId === undefined ? [] : await listRuns(taskId);
+    if (taskId === this.#taskId) this.runs = runs.toSorted((a, b) => b.startedAt - a.startedAt);
+  }
+  set(key: string, value: unknown): void {
+    const { [key]: _, ...rest } = this.config;
+    this.config = value === undefined ? rest : { ...rest, [key]: value };
+  }
+  spec(task: TaskRecord): FitSpec {
+    return {
+      taskId: task.id,
+      method: this.method?.id ?? this.methodId,
+      config: this.config,
+      prompt: this.prompt,
+      name: this.method?.name ?? this.methodId,
+      seed: task.seed,
+      pinned: this.pinned.filter((p) => p.messages.some((m) => m.content.trim() !== '')),
+    };
+  }
+  /** What the run would cost and what stands in its way. Asked again as settings change; the latest answer counts. */
+  async look(task: TaskRecord): Promise<void> {
+    this.#asked += 1;
+    const asked = this.#asked;
+    this.planning = true;
+    try {
+      const plan = await engine().planFit(this.spec(task));
+      if (asked !== this.#asked) return;
+      this.plan = plan;
+      this.error = undefined;
+    } catch (cause) {
+      if (asked === this.#asked) this.error = asAppError(cause);
+    } finally {
+      if (asked === this.#asked) this.planning = false;
+    }
+  }
+  async start(task: TaskRecord): Promise<void> {
+    this.error = undefined;
+    try {
+      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
+      const spec = this.spec(task);
+      const view = new RunView();
+      this.now = view;
+      const made = await job.run(
+        {
+          kind: 'training',
+          name: spec.name,
+          mark: this.method?.mark ?? 'lora',
+          href: '#/train',
+          taskId: task.id,
+          stopLabel: 'Stop and keep best',
+          guard: true,
+        },
+        (signal, onProgress) =>
+          engine().fit(
+            spec,
+            (event) => {
+              view.take(event);
+              if (event.kind === 'progress') {
+                onProgress({ what: 'Training', done: event.step, total: event.steps, unit: 'steps', secondsLeft: event.secondsLeft });
+              } else if (event.kind === 'point' && event.name === 'validation loss') {
+                live.say(`Step ${event.step}: validation loss ${event.value.toFixed(2)}.`);
+              } else if (event.kind === 'best') {
+                live.say(`Best so far: ${score(event.score)} at step ${event.step}.`);
+              }
+            },
+            signal,
+          ),
+      );
+      view.redraw(true);
+      if (made !== undefined) live.say(`${made.name} is on the board, made in ${duration(made.cost.seconds)}.`);
+      await this.open(task.id);
+      this.shownId = view.runId;
+    } catch (cause) {
+      this.error = asAppError(cause);
+      await this.open(task.id);
+    } finally {
+      this.now = undefined;
+    }
+  }
+}
+
+export const train = new TrainState();
