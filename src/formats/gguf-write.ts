@@ -86,8 +86,11 @@ function writer(): Writer {
     }
     return at;
   };
-  const bytes = (b: Uint8Array): void => buffer.set(b, grow(b.length));
-  // `grow` may replace the view, so it runs before the view is used.
+  // `grow` may replace buffer and view, so it runs before they are used.
+  const bytes = (b: Uint8Array): void => {
+    const at = grow(b.length);
+    buffer.set(b, at);
+  };
   const u32 = (n: number): void => {
     const at = grow(4);
     view.setUint32(at, n, true);
