@@ -84,7 +84,7 @@ export function proposeMetric(examples: readonly Example[]): MetricProposal {
   }
   if (s.numbers > 0.9) return { metricId: 'exact-match', why: `The ${rows} are numbers, so a reply is right or wrong: exact match.` };
   const words = `about ${Math.round(s.answerWords)} ${Math.round(s.answerWords) === 1 ? 'word' : 'words'}`;
-  if (s.answerWords <= 8) {
+  if (s.answerWords <= 5) {
     return {
       metricId: 'token-f1',
       why: `The ${rows} have ${words} and can be worded in more than one way, so shared words count: token F1.`,
