@@ -6,13 +6,12 @@
 //
 // dispatch: one thread owns four channels of one token; x: ceil(M * K / 4 / 64).
 
-struct Params { first: u32, rows: u32, row0: u32 }
+struct Params { first: u32, rows: u32, N: u32, row0: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> tokens: array<u32>;
 
 override K: u32; // channels
-override N: u32; // rows of this shard
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -20,6 +19,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let m = i / (K / 4u);
   if (m >= params.rows) { return; }
   let token = tokens[m];
-  if (token < params.row0 || token >= params.row0 + N) { return; }
+  if (token < params.row0 || token >= params.row0 + params.N) { return; }
   x[i] = weight4((token - params.row0) * (K / 4u) + i % (K / 4u));
 }

@@ -7,22 +7,22 @@
 //
 // No workgroup memory and no barrier: a register tile of 8 rows x 4 columns a thread, the four weight rows turned by one transpose. Written out, since
 // the same tile in loops runs at 0.6 of the speed on SwiftShader. The order of a sum depends on K alone, as in linear_forward_few.
-// dispatch: x: ceil(N / 4 / WG_X), y: ceil(M / 8 / WG_Y).
+// The 64 threads of a workgroup stand `tall` tiles high and 64 / tall wide, so that few rows leave none of them idle.
+// dispatch: x: ceil(N / 4 / (64 / tall)), y: ceil(M / 8 / tall).
 
-struct Params { first: u32, rows: u32, stride4: u32, column4: u32 }
+struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32, tall: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 
-override WG_X: u32 = 8u;
-override WG_Y: u32 = 8u;
 override K: u32; // input features, a multiple of 4
-override N: u32; // output features of this shard
 
-@compute @workgroup_size(WG_X, WG_Y)
+@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-  let column = (wg.x + params.first) * WG_X + local.x;
-  let row = (wg.y * WG_Y + local.y) * 8u;
+  let N = params.N;
+  let wide = 64u / params.tall;
+  let column = (wg.x + params.first) * wide + local.x % wide;
+  let row = (wg.y * params.tall + local.x / wide) * 8u;
   if (column * 4u >= N || row >= params.rows) { return; }
 
   let K4 = K / 4u;

@@ -3,17 +3,17 @@
 //
 // dispatch: x: ceil(N / 4 / WG), y: M.
 
-struct Params { first: u32, rows: u32, stride4: u32, column4: u32 }
+struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 
 override WG: u32 = 32u;
 override K: u32; // input features, a multiple of 4
-override N: u32; // output features of this shard
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let N = params.N;
   let column = (wg.x + params.first) * WG + local.x;
   if (column * 4u >= N) { return; }
   let K4 = K / 4u;

@@ -8,19 +8,17 @@
 //
 // dispatch: one thread owns 4 rows x 4 columns; x: ceil(N / 4 * ceil(M / 4) / 64), columns fastest.
 
-struct Params { first: u32, rows: u32, R: u32, at: u32, rank: u32, index: u32 }
+struct Params { first: u32, rows: u32, N: u32, R: u32, at: u32, rank: u32, index: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> h: array<f32>;
 @group(0) @binding(3) var<storage, read> B: array<f32>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
 
-override N: u32; // output features, a multiple of 4
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let index = (wg.x + params.first) * 64u + local.x;
-  let N4 = N / 4u;
+  let N4 = params.N / 4u; // output features, a multiple of 4
   let column = index % N4;
   let row = (index / N4) * 4u;
   if (row >= params.rows) { return; }

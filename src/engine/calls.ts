@@ -25,9 +25,9 @@ export function embedForward(x: Tensor, tokens: Tensor, table: Matrix): Call[] {
   const [M, C] = [elements(tokens.shape), last(x)];
   return table.map(({ tensor, first }) => ({
     kernel: `embed_forward_${tensor.dtype}`,
-    overrides: { K: C, N: tensor.shape[0] },
+    overrides: { K: C },
     tensors: [x, tokens, tensor],
-    params: [M, first],
+    params: [M, tensor.shape[0], first],
     grid: groups((M * C) / 4, 64),
     flops: SLOW * M * C,
   }));
@@ -57,9 +57,9 @@ export function linearForward(y: Tensor, x: Tensor, w: Matrix, residual?: Tensor
     const tall = rows >= 8 ? 8 : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
     return {
       kernel: `linear_forward${few ? '_few' : ''}${residual === undefined ? '' : '_add'}_${tensor.dtype}`,
-      overrides: few ? { K, N } : { K, N, WG_X: 64 / tall, WG_Y: tall },
+      overrides: { K },
       tensors: residual === undefined ? [y, x, tensor] : [y, x, tensor, residual],
-      params: [M, last(y) / 4, first / 4],
+      params: few ? [M, N, last(y) / 4, first / 4] : [M, N, last(y) / 4, first / 4, tall],
       grid: few ? [Math.ceil(N / 4 / 32), M] : [Math.ceil(N / 4 / (64 / tall)), Math.ceil(rows / tall)],
       flops: (few ? 3 : 1) * 2 * Math.max(M, few ? 1 : 8) * K * N,
     };
@@ -113,9 +113,8 @@ export function loraUp(y: Tensor, h: Tensor, site: LowRankSite, scales: Tensor):
   const [M, N] = y.shape;
   return {
     kernel: 'lora_up',
-    overrides: { N },
     tensors: [y, h, site.B, scales],
-    params: [M, last(h), site.hidden, site.rank, site.index],
+    params: [M, N, last(h), site.hidden, site.rank, site.index],
     grid: groups((N / 4) * Math.ceil(M / 4), 64),
     flops: SLOW * 2 * M * N * site.rank,
   };

@@ -149,7 +149,7 @@ function kernelsHash(): string {
   return `direct ${hash.toString(16).padStart(8, '0')}`;
 }
 
-/** FLOP/s of a linear of this model over about 30 ms. */
+/** FLOP/s of a linear of this model: the best of the runs that fit in about 30 ms, three at least, since other programs may be at work. */
 async function measureFlops(gpu: Gpu, config: ModelConfig, { model }: LoadedWeights): Promise<number> {
   const { C, F } = config;
   const M = Math.max(64, Math.min(1024, Math.ceil(2e7 / (2 * C * F) / 64) * 64));
@@ -158,18 +158,23 @@ async function measureFlops(gpu: Gpu, config: ModelConfig, { model }: LoadedWeig
   const calls = linearForward(y, x, model.layers[0].linears.gate_proj);
   for (const call of calls) plan.add(call);
   const flops = calls.reduce((sum, call) => sum + call.flops, 0);
-  const seconds = async (times: number): Promise<number> => {
+  const seconds = async (): Promise<number> => {
     const start = performance.now();
-    for (let i = 0; i < times; i++) await plan.run();
+    await plan.run();
     await gpu.device.queue.onSubmittedWorkDone();
     return (performance.now() - start) / 1000;
   };
   try {
     await plan.prepare();
-    await seconds(1); // the driver's own compilation
-    const once = await seconds(1);
-    const times = Math.max(1, Math.min(1000, Math.ceil(0.03 / once)));
-    return (flops * times) / (await seconds(times));
+    await seconds(); // the driver's own compilation
+    let best = Number.POSITIVE_INFINITY;
+    let spent = 0;
+    for (let runs = 0; runs < 3 || (spent < 0.03 && runs < 20); runs++) {
+      const one = await seconds();
+      best = Math.min(best, one);
+      spent += one;
+    }
+    return flops / best;
   } finally {
     plan.dispose();
     for (const tensor of [x, y]) destroyBuffer(gpu, 'activations', tensor.buffer);

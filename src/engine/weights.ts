@@ -283,7 +283,8 @@ function* uploadRows(gpu: Gpu, raw: RawTensor, { tensor, first }: Shard): Iterab
 }
 const PIECE_NUMBERS = 2 ** 21;
 
-function ropeAngles({ context, HS, ...config }: ModelConfig): Float32Array {
+/** Cosine and sine of every position and pair, (context, HS / 2, 2), computed in double precision. */
+export function ropeAngles({ context, HS, ...config }: ModelConfig): Float32Array {
   const frequencies = ropeFrequencies({ HS, ...config });
   const angles = new Float32Array(context * HS);
   for (let position = 0; position < context; position++) {

@@ -109,7 +109,7 @@ describe('sampleToken', () => {
   test('temperature 1 follows the softmax, top-k keeps k, top-p keeps the smallest set that reaches p', () => {
     const weights = [...logits].map((x) => Math.exp(x));
     const total = weights.reduce((a, b) => a + b);
-    shares({ temperature: 1, topK: 0, topP: 1 }).forEach((share, i) => expect(share).toBeCloseTo(weights[i] / total, 1));
+    for (const [i, share] of shares({ temperature: 1, topK: 0, topP: 1 }).entries()) expect(share).toBeCloseTo(weights[i] / total, 1);
     expect(shares({ temperature: 1, topK: 1, topP: 1 })).toEqual([0, 1, 0, 0, 0]);
     const two = shares({ temperature: 2, topK: 2, topP: 1 });
     expect(two[1]).toBeCloseTo(0.5, 1);

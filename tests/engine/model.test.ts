@@ -1,7 +1,7 @@
 // The engine's forward half against the independent oracle: logits and greedy ids, batches, patches. tests/engine/generate.test.ts has the rest.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { referenceModel } from '../../src/engine/reference-model.ts';
-import { type Engine, greedy } from '../../src/engine/types.ts';
+import { type Engine, greedy, type Patch } from '../../src/engine/types.ts';
 import { testEngine } from '../support/engine.ts';
 import { fixtureConfig, fixtureJson, fixtureTensors, haveFixtures, worstDifference } from '../support/fixtures.ts';
 import { adapterParts, randomAdapter, weightsParts } from '../support/parts.ts';
@@ -174,12 +174,17 @@ describe('with models/llama loaded', () => {
       ),
     );
     for (const patch of loaded) await logits(patch);
-    const plain = performance.now();
-    await logits(loaded[0]);
-    const one = performance.now() - plain;
-    const start = performance.now();
-    for (const patch of loaded) await logits(patch);
-    expect((performance.now() - start) / 3 - one).toBeLessThan(100);
+    // The least of several: the machine may be busy.
+    const least = async (patches: readonly Patch[]): Promise<number> => {
+      let best = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < 6; i++) {
+        const start = performance.now();
+        await logits(patches[i % patches.length]);
+        best = Math.min(best, performance.now() - start);
+      }
+      return best;
+    };
+    expect((await least(loaded)) - (await least(loaded.slice(0, 1)))).toBeLessThan(100);
     for (const patch of loaded) engine.disposePatch(patch);
   });
 

@@ -1,0 +1,12 @@
+import { expect, test } from 'vitest';
+import { gatherRows } from '../../src/engine/calls.ts';
+import { emptyTensor, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
+
+test.each([1, 7, 64, 65])('gather_rows copies %i rows by their numbers', async (rows) => {
+  const [M, C] = [90, 12];
+  const x = randoms(M * C, 1);
+  const index = Uint32Array.from({ length: rows }, (_, i) => (i * 37) % M);
+  const y = await emptyTensor([rows, C]);
+  await runCalls(gatherRows(y, await tensorOf([M, C], x), await tensorOf([rows], index)));
+  expect([...(await readFloats(y))]).toEqual([...index].flatMap((row) => [...x.slice(row * C, (row + 1) * C)]));
+});
