@@ -1,0 +1,266 @@
+// Storage, workers and the engine's contract in a real browser, without the screens.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { expect, type Page, test } from '@playwright/test';
+import { serveHarness } from './harness/serve.ts';
+
+const SHARED = path.resolve(import.meta.dirname, '../../../shared/fixtures/stories260k');
+const OWN = path.resolve(import.meta.dirname, '../fixtures/models/llama');
+const MODEL = existsSync(SHARED) ? SHARED : OWN;
+
+let address = '';
+let close: () => Promise<void> = async () => undefined;
+const outDir = mkdtempSync(path.join(os.tmpdir(), 'maquette-harness-'));
+test.beforeAll(async () => {
+  const served = await serveHarness(outDir);
+  address = served.address;
+  close = served.close;
+});
+test.afterAll(async () => {
+  await close();
+  rmSync(outDir, { recursive: true, force: true });
+});
+
+async function open(page: Page): Promise<void> {
+  page.on('pageerror', (error) => console.log(`page error: ${error.message}`));
+  await page.goto(address);
+  await page.waitForFunction(() => 'maquette' in globalThis);
+}
+
+/** The model's files as the page would have them from a file picker. */
+function modelFiles(): { readonly path: string; readonly base64: string }[] {
+  return readdirSync(MODEL)
+    .filter((name) => /^(config|generation_config|tokenizer|tokenizer_config)\.json$|^model\.safetensors$/.test(name))
+    .map((name) => ({ path: `model/${name}`, base64: readFileSync(path.join(MODEL, name)).toString('base64') }));
+}
+async function importModel(page: Page): Promise<string> {
+  return page.evaluate(async (files) => {
+    const picked = files.map(({ path, base64 }) => ({ path, file: new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]) }));
+    const api = maquette.engine();
+    const signal = new AbortController().signal;
+    const record = await api.importModel(picked, 'Small model', 'f32', () => undefined, signal);
+    await api.loadModel(record.id, () => undefined, signal);
+    return record.id;
+  }, modelFiles());
+}
+
+test('a worker of ours has the policy of the page and loses its ways out', async ({ page }) => {
+  await open(page);
+  const said = await page.evaluate(async () => {
+    const probe = maquette.probe();
+    return {
+      fetched: await probe.foreignFetch('https://example.com/'),
+      socket: await probe.foreignSocket('wss://example.com/'),
+      left: await probe.closeNetwork(),
+    };
+  });
+  expect(said.fetched).toContain('TypeError');
+  expect(said.socket).not.toBe('open');
+  expect(said.left).toBe('');
+});
+
+test('a blob is named by its hash, read back as it was, and freed when no record names it', async ({ page }) => {
+  await open(page);
+  const got = await page.evaluate(async () => {
+    const probe = maquette.probe();
+    const bytes = new Uint8Array(9_000_000).map((_, i) => i % 251);
+    const ref = await probe.put(bytes, 'bytes');
+    const again = await probe.put(bytes, 'the same under another name');
+    const back = await probe.read(ref, 'bytes');
+    const failed = await probe
+      .putAndFail(new Uint8Array([1, 2, 3]))
+      .catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
+    const freed = await maquette.freeUnreferenced();
+    const gone = await probe.read(ref, 'bytes').catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
+    return { ref, again, same: back.length === bytes.length && back.every((byte, i) => byte === bytes[i]), failed, freed, gone };
+  });
+  expect(got.ref.sha256).toMatch(/^[0-9a-f]{64}$/);
+  expect(got.again).toEqual(got.ref);
+  expect(got.same).toBe(true);
+  expect(got.failed).toBe('storage/failed');
+  expect(got.freed).toBe(9_000_003);
+  expect(got.gone).toBe('storage/missing');
+});
+
+test('a record that is not what it should be is reported and left as it is', async ({ page }) => {
+  await open(page);
+  const got = await page.evaluate(async () => {
+    const task = await maquette.createTask({
+      name: 'Good',
+      type: 'other',
+      metricId: 'exact-match',
+      seed: 1,
+      shares: { train: 1, validation: 0, test: 0 },
+      rows: [],
+    });
+    await (await maquette.database()).put('tasks', { id: 'broken', name: 7 });
+    const names = (await maquette.listTasks()).map(({ name }) => name);
+    await maquette.deleteTask(task.id);
+    return { names, unreadable: maquette.unreadableRecords().map(({ store, key }) => `${store} ${key}`) };
+  });
+  expect(got.names).toEqual(['Good']);
+  expect(got.unreadable).toEqual(['tasks broken']);
+});
+
+test('a change in one tab is heard in the other', async ({ context, page }) => {
+  await open(page);
+  const other = await context.newPage();
+  await open(other);
+  const heard = other.evaluate(
+    () =>
+      new Promise<string>((resolve) => {
+        maquette.onChange(({ store, key }) => resolve(`${store} ${key === '' ? '' : 'with a key'}`));
+      }),
+  );
+  await page.evaluate(() =>
+    maquette.createTask({
+      name: 'New',
+      type: 'other',
+      metricId: 'exact-match',
+      seed: 1,
+      shares: { train: 1, validation: 0, test: 0 },
+      rows: [],
+    }),
+  );
+  expect(await heard).toBe('tasks with a key');
+});
+
+test('without a file or with the wrong ones, the code says what is missing', async ({ page }) => {
+  await open(page);
+  const code = await page.evaluate(() =>
+    maquette
+      .engine()
+      .inspectModel([{ path: 'notes.txt', file: new Blob(['hello']) }])
+      .then(
+        () => 'accepted',
+        (error: unknown) => (error instanceof Error && 'code' in error ? error.code : String(error)),
+      ),
+  );
+  expect(code).toBe('model/missing-files');
+});
+
+test('a model is kept, loaded, asked, measured and there again after a reload', async ({ page }) => {
+  await open(page);
+  const modelId = await importModel(page);
+  const taskId = await page.evaluate(async (id) => {
+    const rows = Array.from({ length: 12 }, (_, i) => ({
+      id: `row-${i}`,
+      messages: [{ role: 'user' as const, content: `What does ${['Tim', 'Lily', 'Zed', 'Sam'][i % 4]} like, number ${i}?` }],
+      targets: [['cats', 'red', 'apples', 'toys'][i % 4] ?? ''],
+    }));
+    const task = await maquette.createTask({
+      name: 'Likes',
+      type: 'other',
+      metricId: 'exact-match',
+      seed: 7,
+      shares: { train: 0.5, validation: 0.5, test: 0 },
+      modelId: id,
+      rows,
+    });
+    return task.id;
+  }, modelId);
+  const got = await page.evaluate(async (task) => {
+    const api = maquette.engine();
+    const signal = new AbortController().signal;
+    const base = await api.ensureBase(task);
+    const prompt = await api.savePrompt(task, {
+      system: 'Answer in one word.',
+      shots: await api.drawShots(task, 1, 3),
+      cue: '',
+      extract: 'whole',
+    });
+    await api.measure([base.id, prompt.id], 'validation', () => undefined, signal);
+    const board = await api.board(task, 'validation');
+    const pieces: string[] = [];
+    const reply = await api.chat(
+      {
+        contestantId: base.id,
+        messages: [{ role: 'user', content: 'Once upon a time' }],
+        strength: 1,
+        temperature: 0,
+        topK: 0,
+        topP: 1,
+        seed: 1,
+        maxTokens: 24,
+      },
+      (piece) => pieces.push(piece),
+      signal,
+    );
+    const report = await api.dataReport(task);
+    const preview = await api.previewRow(task, 'row-0', prompt.prompt);
+    return {
+      rows: board.rows.map(({ name, state, score }) => ({ name, state, n: score?.n })),
+      pieces: pieces.join(''),
+      reply,
+      report,
+      preview,
+      use: await maquette.storageUse(),
+    };
+  }, taskId);
+  expect(got.rows.map(({ name }) => name).sort()).toEqual(['Base', 'Prompt 1']);
+  expect(got.rows.every(({ state, n }) => state === 'done' && n === 6)).toBe(true);
+  expect(got.reply.text).toBe(got.pieces);
+  expect(got.reply.replyTokens).toBeGreaterThan(0);
+  expect(got.report.counts).toEqual({ train: 6, validation: 6, test: 0, unused: 0 });
+  expect(got.report.rows.every(({ tokens }) => (tokens ?? 0) > 4)).toBe(true);
+  expect(got.preview.tokens.at(-1)?.kind).toBe('stop');
+  expect(got.use.models).toBeGreaterThan(100_000);
+
+  await page.reload();
+  await page.waitForFunction(() => 'maquette' in globalThis);
+  const after = await page.evaluate(async (task) => {
+    const api = maquette.engine();
+    const [model] = await maquette.listModels();
+    const status = await api.loadModel(model?.id ?? '', () => undefined, new AbortController().signal);
+    const rows = (await api.board(task, 'validation')).rows.map(({ name, state, score }) => ({ name, state, n: score?.n }));
+    await api.deleteModel(model?.id ?? '');
+    return { status, rows, use: await maquette.storageUse() };
+  }, taskId);
+  expect(after.status.modelId).toBe(modelId);
+  expect(after.rows).toEqual(got.rows);
+  expect(after.use.models).toBe(0);
+});
+
+test('two jobs at once: the second is told what runs', async ({ page }) => {
+  await open(page);
+  await importModel(page);
+  const code = await page.evaluate(async () => {
+    const api = maquette.engine();
+    const stop = new AbortController();
+    const [model] = await maquette.listModels();
+    const request = {
+      messages: [{ role: 'user' as const, content: 'Once' }],
+      strength: 1,
+      temperature: 1,
+      topK: 0,
+      topP: 1,
+      seed: 1,
+      maxTokens: 60,
+    };
+    const first = api.chat(request, () => undefined, stop.signal);
+    const second = await api
+      .loadModel(model?.id ?? '', () => undefined, stop.signal)
+      .catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
+    stop.abort();
+    const reply = await first;
+    return { second, end: reply.end };
+  });
+  expect(code.second).toBe('engine/busy');
+  expect(['stopped', 'stop-token', 'longest']).toContain(code.end);
+});
+
+test('erasing leaves nothing', async ({ page }) => {
+  await open(page);
+  await importModel(page);
+  const left = await page.evaluate(async () => {
+    await maquette.engine().eraseEverything();
+    const root = await navigator.storage.getDirectory();
+    const names: string[] = [];
+    for await (const name of root.keys()) names.push(name);
+    return { names, databases: (await indexedDB.databases()).map(({ name }) => name), models: (await maquette.listModels()).length };
+  });
+  expect(left.names).toEqual([]);
+  expect(left.databases).toEqual([]);
+  expect(left.models).toBe(0);
+});
