@@ -73,7 +73,8 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
 
   const specials = new Map<string, number>();
   for (const token of added) if (token.special) specials.set(token.content, token.id);
-  for (const key of ['bos_token', 'eos_token', 'pad_token', 'unk_token'] as const) {
+  // The two that begin and end texts may be missing in that list; a padding token may be an ordinary word, which must not vanish from answers.
+  for (const key of ['bos_token', 'eos_token'] as const) {
     const text = specialText(spec, key);
     const id = text === '' ? undefined : library.token_to_id(text);
     if (id !== undefined) specials.set(text, id);

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { parseGguf } from '../../src/formats/gguf.ts';
+import { ggufTokenizer } from '../../src/formats/gguf-tokenizer.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
 import { fixture, haveFixtures } from '../support/fixtures.ts';
 
@@ -46,6 +48,21 @@ describe.skipIf(!haveFixtures('stories260k'))('the tokenizer of stories260k', ()
     const ids = tokenizer.encode(tokenizer.plain('a</s>b'), { addSpecial: false });
     expect([...ids]).not.toContain(2);
     expect(tokenizer.decode(ids)).toBe('a</s>b');
+  });
+});
+
+describe.skipIf(!haveFixtures('vocab'))('tokenizers out of a GGUF', () => {
+  it.each(['gpt-2', 'qwen2'])('give the ids of llama.cpp for every text of %s', (model) => {
+    const file = `vocab/ggml-vocab-${model}.gguf`;
+    const tokenizer = createTokenizer(ggufTokenizer(parseGguf(readFileSync(fixture(file))).metadata));
+    const texts = readFileSync(fixture(`${file}.inp`), 'utf8').split('\n__ggml_vocab_test__\n');
+    const lines = readFileSync(fixture(`${file}.out`), 'utf8').split('\n');
+    expect(texts.length).toBeGreaterThan(30);
+    for (const [i, text] of texts.entries()) {
+      const ids = [...tokenizer.encode(text, { addSpecial: false })];
+      expect(ids.join(' '), JSON.stringify(text)).toBe(lines[i].trim());
+      expect(tokenizer.decode(ids, { keepSpecial: true })).toBe(text.normalize(model === 'qwen2' ? 'NFC' : undefined));
+    }
   });
 });
 
