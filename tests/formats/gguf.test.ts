@@ -5,7 +5,7 @@ import { parseGguf, readGgufHeader } from '../../src/formats/gguf.ts';
 import type { GgufTensor, GgufValue } from '../../src/formats/gguf-types.ts';
 import { writeGguf } from '../../src/formats/gguf-write.ts';
 import { AppError } from '../../src/lib/error.ts';
-import { fixtureBytes, fixtureJson } from '../support/files.ts';
+import { cpuTime, fixtureBytes, fixtureJson } from '../support/files.ts';
 
 const verdicts = fixtureJson<Record<string, { accept: boolean; reason: string }>>('bad/verdicts.json');
 
@@ -54,9 +54,9 @@ function nested(depth: number): Uint8Array {
 describe('the files of bad/', () => {
   test.each(Object.entries(verdicts).filter(([name]) => name.endsWith('.gguf')))('%s', async (name, { accept }) => {
     const bytes = name === 'bad_nested_array.gguf' ? nested(10_000) : fixtureBytes(`bad/${name}`);
-    const started = performance.now();
+    const started = cpuTime();
     const found = await outcome(bytes);
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(cpuTime() - started).toBeLessThan(200);
     expect(found).toBe(accept ? 'accepted' : (CODES.get(name.replace('.gguf', '')) ?? 'format/header'));
   });
 });
@@ -192,9 +192,9 @@ describe('one way to be broken each', () => {
     ['an alignment of 48', 'format/header', writeGguf(new Map([['general.alignment', { type: 'u32', value: 48 }]]), [])],
     ['an alignment of another type', 'format/header', writeGguf(new Map([['general.alignment', { type: 'u64', value: 32 }]]), [])],
   ])('%s', async (_, code, bytes) => {
-    const started = performance.now();
+    const started = cpuTime();
     expect(await outcome(bytes)).toBe(code);
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(cpuTime() - started).toBeLessThan(200);
   });
 
   test('every cut of a file is truncated, never misread', async () => {
@@ -224,9 +224,9 @@ test('300 mutated headers each end accepted or in a typed error within 200 ms', 
           for (let b = 0; b < (kind === 'word' ? 4 : 8) && i + b < bytes.length; b++)
             bytes[i + b] = Number((extreme >> BigInt(8 * b)) & 255n);
       }
-      const started = performance.now();
+      const started = cpuTime();
       await outcome(Uint8Array.from(bytes));
-      expect(performance.now() - started).toBeLessThan(200);
+      expect(cpuTime() - started).toBeLessThan(200);
     }),
     { numRuns: 300, seed: 5 },
   );

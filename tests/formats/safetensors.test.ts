@@ -9,7 +9,7 @@ import {
   writeSafetensors,
 } from '../../src/formats/safetensors.ts';
 import { AppError } from '../../src/lib/error.ts';
-import { fixtureBytes, fixtureJson } from '../support/files.ts';
+import { cpuTime, fixtureBytes, fixtureJson } from '../support/files.ts';
 
 const verdicts = fixtureJson<Record<string, { accept: boolean; reason: string }>>('bad/verdicts.json');
 
@@ -72,9 +72,9 @@ const CODES = new Map([
 describe('the files of bad/', () => {
   test.each(Object.entries(verdicts).filter(([name]) => name.endsWith('.safetensors')))('%s', async (name, { accept }) => {
     const bytes = fixtureBytes(`bad/${name}`);
-    const started = performance.now();
+    const started = cpuTime();
     const found = await outcome(bytes);
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(cpuTime() - started).toBeLessThan(200);
     expect(found).toBe(accept ? 'accepted' : CODES.get(name.replace('.safetensors', '')));
     if (accept) expect(readSafetensors(bytes).warnings.length).toBe(name.startsWith('warn_') ? 1 : 0);
   });
@@ -119,9 +119,9 @@ describe('one way to be broken each', () => {
     ['data without a tensor', 'format/overlap', made('{}', 8)],
     ['two tensors on the same bytes', 'format/overlap', made(`{${one},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8)],
   ])('%s', async (_, code, bytes) => {
-    const started = performance.now();
+    const started = cpuTime();
     expect(await outcome(bytes)).toBe(code);
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(cpuTime() - started).toBeLessThan(200);
   });
 
   test('adapters have a tighter cap on the header and on the number of tensors', async () => {
@@ -219,9 +219,9 @@ test('300 mutated files each end accepted or in a typed error within 200 ms', as
         else if (kind === 'copy') bytes = [...bytes.slice(0, i), ...bytes.slice(value % (bytes.length + 1))];
         else bytes.splice(i, 0, ...new TextEncoder().encode(tokens[value % tokens.length]));
       }
-      const started = performance.now();
+      const started = cpuTime();
       await outcome(Uint8Array.from(bytes));
-      expect(performance.now() - started).toBeLessThan(200);
+      expect(cpuTime() - started).toBeLessThan(200);
     }),
     { numRuns: 300, seed: 5 },
   );

@@ -29,3 +29,9 @@ export function fixtureSources(name: string): readonly ByteSource[] {
 export function fixtureJson<T>(name: string): T {
   return JSON.parse(readFileSync(fixture(name), 'utf8'));
 }
+
+/** CPU time of this process so far, in ms: what a time limit is measured with, since other programs may share the machine. */
+export function cpuTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
