@@ -87,6 +87,17 @@ export function makeFixture(root: string, config: ModelConfig, run: MadeRun, see
     rms_norm_eps: config.normEps,
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tied,
+    ...(config.ropeScaling === undefined || 'divisors' in config.ropeScaling
+      ? {}
+      : {
+          rope_scaling: {
+            rope_type: 'llama3',
+            factor: config.ropeScaling.factor,
+            low_freq_factor: config.ropeScaling.lowFreqFactor,
+            high_freq_factor: config.ropeScaling.highFreqFactor,
+            original_max_position_embeddings: config.ropeScaling.originalContext,
+          },
+        }),
     eos_token_id: config.stopIds,
   });
   put(

@@ -45,6 +45,15 @@ const Run = v.object({
 });
 type Run = v.InferOutput<typeof Run>;
 
+/** What a run's folder holds besides its result. */
+const SIDE_FILES = [
+  'init.safetensors',
+  'grads_step1.safetensors',
+  'final_logits.safetensors',
+  'batches.safetensors',
+  'expected.safetensors',
+];
+
 /** train/ARCHITECTURE/RUN on models/ARCHITECTURE, and runs in the folder of the model that they train, such as stories260k/lora_zed. */
 export function trainCases(bench: Bench): Case[] {
   const cases: Case[] = [];
@@ -142,7 +151,9 @@ async function measureLoraRun(model: OpenModel, folder: string, run: Run): Promi
 }
 
 async function measureFullRun({ engine }: OpenModel, folder: string, run: Run): Promise<Measurement[]> {
-  const final = readTensors(path.join(folder, filesOf(folder).find((name) => /^model.*\.safetensors$/.test(name)) ?? 'model.safetensors'));
+  const result = filesOf(folder).find((name) => name.endsWith('.safetensors') && !SIDE_FILES.includes(name));
+  if (result === undefined) throw new Error('There is no safetensors file with the trained weights in this folder.');
+  const final = readTensors(path.join(folder, result));
   const parts: HostPart[] = [];
   for (const name of final.keys()) parts.push({ kind: 'weights', name, values: await engine.readWeights(name) });
   const noDecay = (name: string): boolean => run.no_weight_decay_on?.includes(name) ?? (name.includes('norm') || name.endsWith('.bias'));
@@ -248,16 +259,25 @@ async function measureLogits(
 /** The same adapter as a GGUF file, where the folder has one in f32, gives the PEFT folder's logits. */
 async function measureGgufLora(model: OpenModel, folder: string, inputs: Numbers, want: Numbers, drift?: number): Promise<Measurement[]> {
   const { engine } = model;
-  if (!filesOf(folder).includes('adapter.gguf')) return [];
-  const adapter = ggufLora.read(new Map([['adapter.gguf', readBytes(path.join(folder, 'adapter.gguf'))]]), model.source.config);
+  const measurements: Measurement[] = [];
+  for (const name of filesOf(folder).filter((file) => file.endsWith('.gguf') && !file.endsWith('-f16.gguf'))) {
+    const adapter = ggufLora.read(new Map([[name, readBytes(path.join(folder, name))]]), model.source.config);
+    const [ours, theirs] = [await logitsUnder(engine, adapter, inputs), await logitsUnder(engine, readAdapter(model, folder), inputs)];
+    measurements.push({
+      what: `logits of ${name}`,
+      difference: worstDifference(ours, want.data),
+      tolerance: tolerance(LOGITS_BASE, drift),
+    });
+    measurements.push({ what: `${name} against the PEFT folder`, difference: worstDifference(ours, theirs), tolerance: LOGITS_BASE });
+  }
+  return measurements;
+}
+
+async function logitsUnder(engine: Engine, adapter: PortableAdapter, inputs: Numbers): Promise<Float32Array> {
   const patch = engine.createPatch(loraParts(adapter), { trainable: false });
-  const stated = await measureLogits(engine, 'logits of adapter.gguf', inputs, want, drift, patch);
-  const ours = await engine.logits(ids(inputs), rowsOf(inputs), patch);
+  const logits = await engine.logits(ids(inputs), rowsOf(inputs), patch);
   engine.disposePatch(patch);
-  const fromPeft = engine.createPatch(loraParts(readAdapter(model, folder)), { trainable: false });
-  const theirs = await engine.logits(ids(inputs), rowsOf(inputs), fromPeft);
-  engine.disposePatch(fromPeft);
-  return [stated, { what: 'adapter.gguf against the PEFT folder', difference: worstDifference(ours, theirs), tolerance: LOGITS_BASE }];
+  return logits;
 }
 
 function measureGradients(got: ReadonlyMap<string, Float32Array>, wanted: ReadonlyMap<string, Numbers>, drift?: number): Measurement {
