@@ -57,7 +57,11 @@ export interface BoardOptions {
 }
 
 /** Why a result no longer counts, in the words of the board's note, or undefined. */
-export function staleReason(contestant: BoardContestant, result: BoardResult, options: BoardOptions): string | undefined {
+export function staleReason(
+  contestant: Pick<BoardContestant, 'modelId' | 'prompt'>,
+  result: MeasuredUnder,
+  options: Pick<BoardOptions, 'now' | 'longestAnswer'>,
+): string | undefined {
   const { now } = options;
   if (result.modelId !== (now.modelId ?? contestant.modelId)) return 'measured with another model';
   if (result.metricId !== now.metricId) return 'measured by another score';

@@ -4,6 +4,7 @@ import { AppError } from '../lib/error.ts';
 import type { Encoded } from '../text/types.ts';
 import { makeBatch, makeBatches, rateShare, type Schedule, targetsOf, trainingOrder } from './batches.ts';
 import { encodeRows } from './encode-rows.ts';
+import { meanLoss } from './mean-loss.ts';
 import type { Checkpoint, FitEnv } from './types.ts';
 
 export interface TrainingConfig {
@@ -62,8 +63,8 @@ interface State {
 
 /** Trains `start` on `env.train` and resolves with the patch as it was at its best validation, or at the end where there are no validation rows. After an
  *  abort: the best so far, or where there is none yet the last state. A loss that is no number rolls back to the last good state at half the rate, twice
- *  at most; the third time the best is kept and said so. The caller disposes of the patch.
- *  @throws 'fit/no-rows', 'fit/diverged' where there is no best to keep, 'gpu/out-of-memory' */
+ *  at most; then it rejects, and the best is in the last checkpoint. The caller disposes of the patch.
+ *  @throws 'fit/no-rows', 'fit/diverged', 'gpu/out-of-memory' */
 export async function fitPatch(env: FitEnv, start: PatchStart, config: TrainingConfig): Promise<Patch> {
   const { engine } = env;
   if (engine === undefined)
@@ -130,11 +131,10 @@ class Run {
     env.progress(state.step, order.length);
     while (state.step < order.length && !env.signal.aborted) {
       const outcome = await this.advance(state);
-      if (outcome === 'end') break;
       env.progress(state.step, order.length);
       if (outcome === 'rolled-back') continue;
       const validated = this.validateAfter.has(state.step) ? await this.validate(state) : 'no';
-      if (validated === 'not-a-number' && this.rollBack(state) === 'end') break;
+      if (validated === 'not-a-number') this.rollBack(state);
       if (validated === 'enough') break;
       if (performance.now() - this.savedAt > CHECKPOINT_SECONDS * 1000) await this.checkpoint(state);
     }
@@ -145,13 +145,14 @@ class Run {
   async begin(): Promise<State> {
     const { env, engine, patch } = this;
     const resume = env.resumeFrom;
+    const good = resume === undefined ? await engine.saveState(patch) : resume.optimizer;
+    await this.tryWorst(good);
     if (resume === undefined) {
-      const good = await engine.saveState(patch);
-      if (this.validation.length > 0) env.report(0, 'validation loss', await this.validationLoss());
+      if (this.validation.length > 0)
+        env.report(0, 'validation loss', await meanLoss(this.engine, this.patch, this.validation, this.config.microBatch));
       await this.answerPinned(0);
       return { step: 0, rateFactor: 1, sinceBest: 0, rollbacks: 0, best: undefined, good, unproved: undefined };
     }
-    engine.loadState(patch, resume.optimizer);
     if (resume.kernels !== engine.kernels) {
       env.note('fit/other-kernels', 'This run goes on with other GPU programs than it began with, so its last digits may differ.');
     }
@@ -167,7 +168,17 @@ class Run {
     };
   }
 
-  async advance(state: State): Promise<'stepped' | 'rolled-back' | 'end'> {
+  /** The longest rows together, before step 1: what does not fit in memory shows now, and buffers need not grow later. Leaves the patch at `state`. */
+  async tryWorst(state: OptimizerState): Promise<void> {
+    const { engine, patch, config, train } = this;
+    const longest = [...train].sort((a, b) => b.tokens.length - a.tokens.length).slice(0, Math.min(config.microBatch, config.batch));
+    const batch = makeBatch(longest, engine.config.context);
+    engine.accumulate(batch, patch, targetsOf([batch]));
+    await engine.saveState(patch); // waits, and throws what went wrong
+    engine.loadState(patch, state);
+  }
+
+  async advance(state: State): Promise<'stepped' | 'rolled-back'> {
     const { env, engine, patch, config, order } = this;
     const started = performance.now();
     const batches = this.batchesOf(state.step);
@@ -193,8 +204,8 @@ class Run {
     return makeBatches(this.train, this.order[step], this.config.microBatch, this.engine.config.context);
   }
 
-  /** Back to the last good state at half the rate, or the end where that was done often enough: the best is kept. @throws 'fit/diverged' without a best */
-  rollBack(state: State): 'rolled-back' | 'end' {
+  /** Back to the last good state at half the rate. @throws 'fit/diverged' the third time */
+  rollBack(state: State): 'rolled-back' {
     const { env } = this;
     const at = state.step + 1;
     if (state.rollbacks < ROLLBACKS) {
@@ -210,19 +221,13 @@ class Run {
       );
       return 'rolled-back';
     }
-    const what = `The loss stopped being a number at step ${at}, also at a quarter of the learning rate.`;
-    const fix = `Set the learning rate to ${(this.config.learningRate / 10).toPrecision(1)} or lower and start again.`;
-    if (state.best === undefined) {
-      const facts = { step: at, learningRate: this.config.learningRate };
-      throw new AppError('fit/diverged', what, {
-        why: 'The steps are too large for this model and these rows. Nothing was kept.',
-        fix,
-        facts,
-      });
-    }
-    env.note('fit/diverged', `${what} The best checkpoint, of step ${state.best.step}, is kept. ${fix}`);
-    state.step = at;
-    return 'end';
+    throw new AppError('fit/diverged', `The loss stopped being a number at step ${at}, also at a quarter of the learning rate.`, {
+      why: `The steps are too large for this model and these rows. ${
+        state.best === undefined ? 'There was no better checkpoint to keep.' : `The best checkpoint, of step ${state.best.step}, is kept.`
+      }`,
+      fix: `Set the learning rate to ${(this.config.learningRate / 10).toPrecision(1)} or lower and start again.`,
+      facts: { step: at, learningRate: this.config.learningRate, ...(state.best === undefined ? {} : { best: state.best.step }) },
+    });
   }
 
   /** Loss and score on validation, the pinned answers, and the best so far. */
@@ -230,7 +235,7 @@ class Run {
     const { env, engine, patch, config } = this;
     const { step } = state;
     if (this.validation.length > 0) {
-      const loss = await this.validationLoss();
+      const loss = await meanLoss(this.engine, this.patch, this.validation, this.config.microBatch);
       if (!Number.isFinite(loss)) return 'not-a-number';
       env.report(step, 'validation loss', loss);
       const { mean } = await env.evaluate({ prompt: env.prompt, patch });
@@ -240,6 +245,8 @@ class Run {
       if (isBetter({ score: mean, loss }, state.best, env.metric.better)) {
         state.best = { step, score: mean, loss, optimizer: await engine.saveState(patch) };
         state.sinceBest = 0;
+        state.good = state.best.optimizer; // its validation loss was a number
+        state.unproved = undefined;
         env.best(step, mean);
         await this.checkpoint(state);
       } else state.sinceBest++;
@@ -251,32 +258,6 @@ class Run {
       `No better for ${state.sinceBest} validations, so the run ended at step ${step} of ${this.order.length}.`,
     );
     return 'enough';
-  }
-
-  /** Nats a trained token over the validation rows. */
-  async validationLoss(): Promise<number> {
-    const { engine, patch, config, validation } = this;
-    let sum = 0;
-    let count = 0;
-    const order = validation.map((_, i) => i).sort((a, b) => validation[b].tokens.length - validation[a].tokens.length || a - b);
-    for (let at = 0; at < order.length; at += config.microBatch) {
-      const rows = order.slice(at, at + config.microBatch).map((i) => validation[i]);
-      // A line of makeBatch leaves out the last token, which is scored here.
-      const T = Math.min(engine.config.context, makeBatch(rows, engine.config.context).shape[1] + 1);
-      const tokens = new Uint32Array(rows.length * T);
-      rows.forEach((row, b) => {
-        tokens.set(row.tokens, b * T);
-      });
-      const logProbabilities = await engine.score(tokens, [rows.length, T], patch);
-      rows.forEach((row, b) => {
-        row.mask.forEach((trained, t) => {
-          if (trained !== 1) return;
-          sum -= logProbabilities[b * T + t];
-          count++;
-        });
-      });
-    }
-    return sum / count;
   }
 
   async answerPinned(step: number): Promise<void> {

@@ -16,7 +16,8 @@ interface Trained {
   readonly m: Map<string, Float32Array>;
   readonly v: Map<string, Float32Array>;
   step: number;
-  micro: number;
+  /** Micro-batches since the start: dropout's counter. */
+  counter: number;
   loss: number;
 }
 
@@ -68,7 +69,17 @@ export function referenceEngine(folder: string): Engine {
       const all = copies.flatMap(tensorsOf);
       const zeros = (): Map<string, Float32Array> => new Map(all.map(({ name, data }) => [name, new Float32Array(data.length)]));
       const patch: Patch = { parts: [], tensors: new Map(), strength: 1, trainable: options.trainable, dropout: options.dropout ?? 0 };
-      patches.set(patch, { parts: copies, tensors: all, options, gradients: zeros(), m: zeros(), v: zeros(), step: 0, micro: 0, loss: 0 });
+      patches.set(patch, {
+        parts: copies,
+        tensors: all,
+        options,
+        gradients: zeros(),
+        m: zeros(),
+        v: zeros(),
+        step: 0,
+        counter: 0,
+        loss: 0,
+      });
       return patch;
     },
     readPatch: async (patch) => new Map(trained(patch).tensors.map((tensor) => [tensor.name, structuredClone(tensor)])),
@@ -81,7 +92,7 @@ export function referenceEngine(folder: string): Engine {
     },
     accumulate(batch: Batch, patch: Patch, targetsOfStep: number) {
       const own = trained(patch);
-      const dropout = { dropout: patch.dropout, seed: own.options.seed ?? 0, counter: own.step * 1024 + own.micro++ };
+      const dropout = { dropout: patch.dropout, seed: own.options.seed ?? 0, counter: own.counter++ };
       const { loss, gradients } = model.lossAndGradients(batch, own.parts, targetsOfStep, patch.dropout > 0 ? dropout : undefined);
       own.loss += loss;
       for (const [name, gradient] of gradients) {
@@ -112,7 +123,6 @@ export function referenceEngine(folder: string): Engine {
         g.fill(0);
       }
       own.loss = 0;
-      own.micro = 0;
       return result;
     },
     gradients: async (patch) => new Map([...trained(patch).gradients].map(([name, gradient]) => [name, gradient.slice()])),
@@ -121,12 +131,15 @@ export function referenceEngine(folder: string): Engine {
       const bytes = (data: Float32Array | undefined): Uint8Array => new Uint8Array((data ?? new Float32Array(0)).slice().buffer);
       return {
         step: own.step,
+        counter: own.counter,
         buffers: own.tensors.map(({ name, data }) => ({ w: bytes(data), m: bytes(own.m.get(name)), v: bytes(own.v.get(name)) })),
       };
     },
     loadState(patch: Patch, state: OptimizerState) {
       const own = trained(patch);
       own.step = state.step;
+      own.counter = state.counter ?? 0;
+      own.loss = 0;
       own.tensors.forEach(({ name, data }, i) => {
         data.set(new Float32Array(state.buffers[i].w.slice().buffer));
         own.m.get(name)?.set(new Float32Array(state.buffers[i].m.slice().buffer));
