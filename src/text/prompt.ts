@@ -137,7 +137,11 @@ export function createPromptRenderer({ tokenizer, spec, config, templates }: Pro
     const key = JSON.stringify(turns);
     const known = prefixes.get(key);
     if (known !== undefined) return known;
-    const text = await renderRaw(template, turns, false);
+    const text = await renderRaw(template, turns, false).catch((error: unknown) => {
+      // A template that refuses to end here writes nothing that the whole could begin with.
+      if (error instanceof AppError && error.code === 'template/failed') return '\uFDD0';
+      throw error;
+    });
     if (prefixes.size >= CACHED_PREFIXES) prefixes.clear();
     prefixes.set(key, text);
     return text;

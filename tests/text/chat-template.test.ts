@@ -55,6 +55,37 @@ describe('renderTemplate', () => {
     expect(error.facts.limit).toBe(MAX_OUTPUT_BYTES);
   });
 
+  it.each([
+    ['{{'],
+    ['{% for x in messages %}'],
+    ['{% endfor %}'],
+    ['{{ missing.field.deeper }}'],
+    ['{{ missing() }}'],
+    ["{{ messages[99]['content'] }}"],
+    ['{{ 1 / 0 }}'],
+    ['{{ messages | nosuchfilter }}'],
+    ["{% include '/etc/passwd' %}"],
+    ["{% import 'os' as os %}{{ os }}"],
+    ['{{ self.__init__.__globals__ }}'],
+    ["{{ ''.__class__.__mro__[1].__subclasses__() }}"],
+    ["{{ messages.constructor.constructor('return process')() }}"],
+    ["{{ raise_exception.constructor('return process')() }}"],
+    ['{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}'],
+    [`{{ ${'('.repeat(5000)}1${')'.repeat(5000)} }}`],
+    [`${'{% if true %}'.repeat(3000)}x${'{% endif %}'.repeat(3000)}`],
+    ['{{ messages | tojson(indent=9999999) }}'],
+    ["{{ 'x' * 9999999 }}"],
+    ['{% set messages = 5 %}{{ messages[0].content }}'],
+  ])('ends a hostile template with a text or an AppError: %.40s', (source) => {
+    const before = Object.getOwnPropertyNames(Object.prototype).length;
+    try {
+      expect(renderTemplate(source, context)).not.toContain('process');
+    } catch (error) {
+      expect(error).toBeInstanceOf(AppError);
+    }
+    expect(Object.getOwnPropertyNames(Object.prototype)).toHaveLength(before);
+  });
+
   it('does not reach prototypes', () => {
     expect(renderTemplate("{{ messages[0]['__proto__'] }}{{ messages.constructor }}{{ messages[0].constructor }}", context)).toBe('');
   });

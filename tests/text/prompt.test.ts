@@ -167,6 +167,11 @@ describe('a model with a template', () => {
     expect(text(trained(row))).toBe('two<|im_end|>');
     expect((await withTemplate(forgets).withAnswer([user('1')], 'two')).rewritesTurns).toBe(false);
   });
+  it('takes a template that refuses to end with an answer as one that rewrites', async () => {
+    const source = `{% if messages[-1].role == 'assistant' %}{{ raise_exception('ends with assistant') }}{% endif %}${chatml}`;
+    const row = await withTemplate(source).withAnswer([user('1'), assistant('one'), user('2')], 'two');
+    expect([row.rewritesTurns, row.stopId]).toEqual([true, 286]);
+  });
   it('names a role that the template refuses or leaves out', async () => {
     const refuses = `{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}${chatml}`;
     await expect(withTemplate(refuses).prompt([system('s'), user('u')])).rejects.toMatchObject({
