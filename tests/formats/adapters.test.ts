@@ -10,7 +10,7 @@ import { readSafetensors, type SafetensorsTensor, writeSafetensors } from '../..
 import type { ModelConfig, PortableAdapter } from '../../src/formats/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { cpuTime, fixtureBytes, fixtureFiles } from '../support/files.ts';
-import { fixtureConfig } from '../support/fixtures.ts';
+import { fixtureConfig, haveFixtures } from '../support/fixtures.ts';
 
 const LLAMA = fixtureConfig('models/llama');
 const CONFIG = 'adapter_config.json';
@@ -334,4 +334,12 @@ describe('gguf-lora', () => {
       'adapter/other-base',
     );
   });
+});
+
+test.skipIf(!haveFixtures('stories260k/lora_zed'))('lora_zed: the PEFT folder and the GGUF hold the same adapter', () => {
+  const config = fixtureConfig('stories260k');
+  const files = fixtureFiles('stories260k/lora_zed');
+  const folder = peft.read(files, config);
+  sameDeltas(folder, ggufLora.read(new Map([...files].filter(([name]) => name.endsWith('.gguf'))), config), 1e-6);
+  sameDeltas(folder, ggufLora.read(ggufLora.write(folder, config), config), 0);
 });
