@@ -30,6 +30,9 @@ function policyForDevelopment(): Plugin {
   };
 }
 
+/** The oldest browsers that have both WebGPU and light-dark(): without this, colours are rewritten for older ones and mix differently. */
+const CSS_TARGET = ['chrome123', 'edge123', 'firefox128', 'safari17.5'];
+
 /** The site, or with `--mode cli` the programs for Node: the same sources, shaders included. */
 export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
@@ -57,7 +60,13 @@ export default defineConfig(({ mode }) => {
   }
   return {
     ...shared,
-    build: { outDir: process.env.MAQUETTE_OUT ?? 'dist', target: 'es2023', modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+    build: {
+      outDir: process.env.MAQUETTE_OUT ?? 'dist',
+      target: 'es2023',
+      cssTarget: CSS_TARGET,
+      modulePreload: { polyfill: false },
+      assetsInlineLimit: 0,
+    },
     preview: { port: 4173, strictPort: false },
     test: {
       include: ['tests/**/*.test.ts'],

@@ -113,12 +113,11 @@ export function niceStep(span: number, wanted: number): number {
   const lead = raw / power;
   return (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10) * power;
 }
-/** Multiples of a nice step from 0 up to and including the first at or above `max`. */
+/** Multiples of a nice step from 0 up to and including the first at or above `max`. Whole numbers, 1 at the least. */
 export function axisValues(max: number, wanted: number): readonly number[] {
-  const step = Math.max(1, niceStep(Math.max(1, max), wanted));
-  const values: number[] = [];
-  for (let v = 0; v < max + step; v += step) values.push(v);
-  return values;
+  const last = Math.max(1, max);
+  const step = Math.max(1, niceStep(last, wanted));
+  return Array.from({ length: Math.ceil(last / step) + 1 }, (_, i) => i * step);
 }
 
 export interface Bin {

@@ -1,7 +1,8 @@
-import { engine } from '../../client/engine-client.ts';
+import { engine, onEngineEvent } from '../../client/engine-client.ts';
 import type { MethodDeclaration } from '../../methods/types.ts';
 import type { MetricDeclaration } from '../../metrics/types.ts';
 import type { DeviceReport } from '../../rpc/contract.ts';
+import { onStorageProblem } from '../../storage/schema.ts';
 import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
@@ -21,6 +22,12 @@ class AppState {
     if (this.#started) return;
     this.#started = true;
     this.#watchRequests();
+    onEngineEvent(({ error }) => {
+      models.status = undefined;
+      live.fail(error);
+    });
+    // A second tab with another version of this page: said for as long as it lasts.
+    onStorageProblem((problem) => (problem === undefined ? live.clear() : live.fail(problem)));
     void Promise.all([tasks.start(), models.start()]).catch((error: unknown) => live.fail(error));
     void this.#askEngine().catch((error: unknown) => live.fail(error));
   }
