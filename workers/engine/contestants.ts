@@ -4,7 +4,7 @@ import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
 import type { Board, Cost, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
-import { emptyPrompt } from '../../src/methods/compose.ts';
+import { emptyPrompt, withCue } from '../../src/methods/compose.ts';
 import { methods } from '../../src/methods/registry.ts';
 import type { Prompt } from '../../src/methods/types.ts';
 import type { EngineApi } from '../../src/rpc/contract.ts';
@@ -77,7 +77,8 @@ export async function savePrompt(session: Session, taskId: string, prompt: Promp
     name: name?.trim() || `Prompt ${version}`,
     method: 'prompt',
     modelId: modelOf(session, data) ?? '',
-    prompt,
+    // Only the training answers tell how an answer is taken out of a step-by-step reply.
+    prompt: withCue(prompt, prompt.cue, data.dataset.train),
     version,
     cost: { ...NO_COST, extraTokensPerCall: await promptCost(session, data, prompt), bytesToShip: promptBytes(prompt) },
     createdAt: Date.now(),

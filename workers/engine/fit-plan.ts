@@ -78,7 +78,7 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
 
 function checkRows({ size }: FitRows): Check {
   if (size.rows === 0) {
-    return { ok: false, code: 'fit/no-rows', text: 'No training row can be used.', fix: 'Add rows with an answer on the Data screen.' };
+    return { ok: false, stops: true, code: 'fit/no-rows', text: 'No training row can be used.', fix: 'Add rows with an answer on the Data screen.' };
   }
   const text = `${size.rows} training ${size.rows === 1 ? 'row' : 'rows'} with ${size.tokens} tokens.`;
   if (size.rows >= FEW_ROWS) return { ok: true, code: 'fit/rows', text };
@@ -112,7 +112,7 @@ function checkTrained({ size }: FitRows): Check {
     ok: size.trainedTokens > 0,
     code: 'fit/trained-tokens',
     text: `${size.trainedTokens} of ${size.tokens} tokens are trained (${share} %): the answers and one stop token each. Questions are only read.`,
-    ...(size.trainedTokens > 0 ? {} : { fix: 'Add rows with an answer on the Data screen.' }),
+    ...(size.trainedTokens > 0 ? {} : { stops: true, fix: 'Add rows with an answer on the Data screen.' }),
   };
 }
 
