@@ -8,7 +8,7 @@ import { createTensor, destroyBuffer, type Gpu, kernelSource, Plan, VARIANTS } f
 import { Inference } from './inference.ts';
 import { createPatch, disposePatch, type LoadedPatch, readPatch } from './patch.ts';
 import { allLogits, score } from './score.ts';
-import { createTrainer, planTraining } from './train.ts';
+import { createTrainer } from './train.ts';
 import type { Engine, Patch, WeightStorage } from './types.ts';
 import {
   checkConfig,
@@ -20,6 +20,7 @@ import {
   readWeights,
   weightShapes,
 } from './weights.ts';
+import { planTraining } from './workspace.ts';
 
 export interface EngineOptions extends LoadOptions {
   readonly storage: WeightStorage;
@@ -107,12 +108,15 @@ export async function createEngine(
     },
     readWeights: async (name) => readWeights(gpu, weights, name, weightShapes(config).get(name)),
 
-    accumulate: (batch, patch, targetsOfStep) => trainer.accumulate(batch, loaded(patch), targetsOfStep),
+    accumulate(batch, patch, targetsOfStep) {
+      checkTokens(config, batch.tokens, batch.shape);
+      trainer.accumulate(batch, loaded(patch), targetsOfStep);
+    },
     update: async (patch, stepOptions) => trainer.update(loaded(patch), stepOptions),
     gradients: async (patch) => trainer.gradients(loaded(patch)),
     saveState: async (patch) => trainer.saveState(loaded(patch)),
     loadState: (patch, state) => trainer.loadState(loaded(patch), state),
-    planTraining: (shape, trainedValues) => planTraining(config, shape, trainedValues),
+    planTraining: (shape, trainedValues, kind) => planTraining(config, shape, trainedValues, kind),
 
     dispose() {
       if (disposed) return;

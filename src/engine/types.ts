@@ -102,7 +102,14 @@ export interface Sampling {
   readonly topP: number;
   readonly seed: number;
 }
-export const greedy = (maxTokens: number, stopIds: readonly number[]): Sampling => ({ maxTokens, stopIds, temperature: 0, topK: 0, topP: 1, seed: 0 });
+export const greedy = (maxTokens: number, stopIds: readonly number[]): Sampling => ({
+  maxTokens,
+  stopIds,
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  seed: 0,
+});
 
 /** Tokens of a micro-batch, right-padded to (B, T). `targets` is the token to predict at each position (already shifted), or -1 for none.
  *  `segments` will let several rows share a line (packing); absent means one row a line. */
@@ -159,8 +166,9 @@ export interface Engine {
   gradients(patch: Patch): Promise<ReadonlyMap<string, Float32Array>>;
   saveState(patch: Patch): Promise<OptimizerState>;
   loadState(patch: Patch, state: OptimizerState): void;
-  /** Bytes that training a patch of `trainedValues` numbers on (B, T) micro-batches will allocate, before any of it is. */
-  planTraining(shape: readonly [B: number, T: number], trainedValues: number): MemoryUse;
+  /** Bytes that training a patch of `trainedValues` numbers on (B, T) micro-batches will allocate, before any of it is. `kind` is 'low-rank' (of one rank on
+   *  all linears; an upper bound for fewer) unless told. */
+  planTraining(shape: readonly [B: number, T: number], trainedValues: number, kind?: 'low-rank' | 'weights'): MemoryUse;
   /** GPU memory held now, in bytes. */
   readonly memory: MemoryUse;
   /** Resolves when the device is lost, with what the browser said. */
