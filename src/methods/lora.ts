@@ -199,7 +199,8 @@ function estimate(
 
 export const lora: Method<LoraConfig> = {
   id: 'lora',
-  name: 'Small add-on weights (LoRA)',
+  name: 'LoRA',
+  plainName: 'Small add-on weights',
   mark: 'lora',
   source: hu,
   summary:

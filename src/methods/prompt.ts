@@ -43,7 +43,8 @@ const settings: Method<PromptConfig>['settings'] = {
 /** Words around the input: a system prompt, shots and a step-by-step cue, in any mixture. Trains nothing. */
 export const prompt: Method<PromptConfig> = {
   id: 'prompt',
-  name: 'Words around the input (prompt)',
+  name: 'Prompt',
+  plainName: 'Words around the input',
   mark: 'prompt',
   source: { label: 'Brown et al. 2020', url: 'https://arxiv.org/abs/2005.14165' },
   summary:

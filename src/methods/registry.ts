@@ -27,7 +27,7 @@ export interface RegisteredMethod {
 
 /** `declared` is `method.settings`, given apart so that the compiler sees each setting's own type. */
 function register<C extends object>(method: Method<C>, declared: Readonly<Record<string, AnySetting>>): RegisteredMethod {
-  const { id, name, mark, source, summary, needs } = method;
+  const { id, name, plainName, mark, source, summary, needs } = method;
   return {
     id,
     mark,
@@ -38,7 +38,7 @@ function register<C extends object>(method: Method<C>, declared: Readonly<Record
       for (const [key, setting] of Object.entries(declared)) {
         settings[key] = defaults.has(key) ? withDefault(setting, defaults.get(key)) : setting;
       }
-      return { id, name, mark, source, summary, needs, settings };
+      return { id, name, plainName, mark, source, summary, needs, settings };
     },
     config: (raw, model) => Object.fromEntries<unknown>(Object.entries(method.read(raw, model))),
     training: (raw, model, data) => method.training?.(method.read(raw, model), model, data),

@@ -105,7 +105,10 @@ export interface TrainingSize {
 
 export interface Method<C extends object> {
   readonly id: string;
+  /** The field's word: "LoRA". */
   readonly name: string;
+  /** The plain words: "Small add-on weights". */
+  readonly plainName: string;
   /** Colour and shape of design.md section 4: base, prompt, shots, cot, search, soft, ia3, adapter, lora, full. */
   readonly mark: string;
   readonly source: Source;
@@ -130,6 +133,7 @@ export interface Method<C extends object> {
 export interface MethodDeclaration {
   readonly id: string;
   readonly name: string;
+  readonly plainName: string;
   readonly mark: string;
   readonly source: Source;
   readonly summary: string;

@@ -113,6 +113,8 @@ export interface Estimate {
 /** One line of the check before a run. */
 export interface Check {
   readonly ok: boolean;
+  /** The run cannot start before this is mended; other checks that are not in order only warn. */
+  readonly stops?: boolean;
   readonly code: string;
   readonly text: string;
   readonly fix?: string;
