@@ -23,7 +23,9 @@ export function widen(dtype: WeightType, bytes: Uint8Array): Float32Array {
   if (dtype === 'f32') return new Float32Array(bytes.slice().buffer);
   if (dtype === 'f16') return halves(new Uint16Array(bytes.slice().buffer));
   if (dtype === 'bf16') {
-    const words = Uint32Array.from(new Uint16Array(bytes.slice().buffer), (bits) => bits << 16);
+    const bits = new Uint16Array(bytes.slice().buffer);
+    const words = new Uint32Array(bits.length);
+    for (let i = 0; i < bits.length; i++) words[i] = bits[i] << 16;
     return new Float32Array(words.buffer);
   }
   const size = BLOCKS[dtype].bytes;
@@ -38,18 +40,23 @@ export function widen(dtype: WeightType, bytes: Uint8Array): Float32Array {
       continue;
     }
     const low = dtype === 'q4_1' ? half(at + 2) : 0;
-    const zero = dtype === 'q4_1' ? 0 : 8;
     const nibbles = at + (dtype === 'q4_1' ? 4 : 2);
+    const number = (nibble: number): number => (dtype === 'q4_1' ? scale * nibble + low : scale * (nibble - 8));
     for (let j = 0; j < 16; j++) {
-      out[32 * b + j] = scale * ((bytes[nibbles + j] & 15) - zero) + low;
-      out[32 * b + 16 + j] = scale * ((bytes[nibbles + j] >> 4) - zero) + low;
+      out[32 * b + j] = number(bytes[nibbles + j] & 15);
+      out[32 * b + 16 + j] = number(bytes[nibbles + j] >> 4);
     }
   }
   return out;
 }
 
+let everyHalf: Float32Array | undefined;
+/** Each half as f32, from a table of all 65 536: models have hundreds of millions of them. */
 export function halves(bits: Uint16Array): Float32Array {
-  return Float32Array.from(bits, halfToFloat);
+  everyHalf ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half));
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = everyHalf[bits[i]];
+  return out;
 }
 /** IEEE 754 binary16, exactly. */
 export function halfToFloat(bits: number): number {

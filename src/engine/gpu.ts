@@ -8,6 +8,8 @@ const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw'
 export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   argmax: ['argmax'],
   argmax_merge: ['argmax_merge'],
+  attention_decode: ['attention_decode'],
+  attention_decode_merge: ['attention_decode_merge'],
   attention_forward: ['attention_forward'],
   embed_forward_f16: ['_weights_f16', 'embed_forward'],
   embed_forward_f32: ['_weights_f32', 'embed_forward'],

@@ -1,6 +1,6 @@
 // What generation and scoring share: one set of activations for the largest batch so far, a cache of keys and values, and the plans recorded over them.
 // Buffers grow when a call needs more, which forgets the plans; within what is there, a new shape costs a plan and a known shape costs nothing.
-import { PIECES, type RowsShape } from './calls.ts';
+import { decodeSpans, PIECES, type RowsShape } from './calls.ts';
 import { allocating, createStaging, createTensor, destroyBuffer, type Gpu, Plan, readStaging } from './gpu.ts';
 import {
   type Activations,
@@ -34,8 +34,8 @@ const MAX_PLANS = 64;
 export function logitRows(config: ModelConfig): number {
   return Math.max(64, Math.min(256, Math.floor(LOGITS_BYTES / logitColumns(config) / 4 / 64) * 64));
 }
-function cacheBytes({ L, NKV, HS }: ModelConfig, slots: number, TK: number): number {
-  return 2 * L * slots * TK * NKV * HS * 4;
+function cacheBytes({ L, NH, NKV, HS }: ModelConfig, slots: number, TK: number): number {
+  return 4 * slots * (2 * L * TK * NKV * HS + decodeSpans(TK) * NH * (HS + 2));
 }
 /** Prompts of `length` tokens, answers included, to decode side by side. */
 export function rowsSideBySide(config: ModelConfig, length: number): number {
@@ -122,16 +122,18 @@ export class Inference {
     const had = this.cached;
     if (had !== undefined && had.slots >= slots && had.TK >= TK) return had;
     this.dropCache();
-    const { L, NKV, HS } = this.config;
+    const { L, NH, NKV, HS } = this.config;
     const bytes = cacheBytes(this.config, slots, TK);
     this.check('The memory of the conversation', bytes);
-    const layers = (name: string): Tensor[] =>
-      Array.from({ length: L }, () => createTensor(this.gpu, name, 'activations', [slots, TK, NKV * HS]));
+    const make = (name: string, shape: readonly number[]): Tensor => createTensor(this.gpu, name, 'activations', shape);
+    const layers = (name: string): Tensor[] => Array.from({ length: L }, () => make(name, [slots, TK, NKV * HS]));
     this.cached = await allocating(this.gpu, 'The memory of the conversation', bytes, () => ({
       slots,
       TK,
       keys: layers('keys'),
       values: layers('values'),
+      partial: make('attention_decode partial', [slots, NH, decodeSpans(TK), HS]),
+      stats: make('attention_decode stats', [slots, NH, decodeSpans(TK), 2]),
     }));
     return this.cached;
   }
@@ -236,8 +238,9 @@ export class Inference {
   }
   private dropCache(): void {
     this.dropPlans(() => true);
-    for (const tensor of [...(this.cached?.keys ?? []), ...(this.cached?.values ?? [])])
-      destroyBuffer(this.gpu, 'activations', tensor.buffer);
+    if (this.cached === undefined) return;
+    const { keys, values, partial, stats } = this.cached;
+    for (const tensor of [...keys, ...values, partial, stats]) destroyBuffer(this.gpu, 'activations', tensor.buffer);
     this.cached = undefined;
   }
   private dropPlans(which: (patch: number) => boolean): void {

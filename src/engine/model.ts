@@ -6,6 +6,7 @@
 // again from gate and up. `x`, `rstd` and `hidden` at the end are the last layer's output and the final norm's. Without `keep` all layers share one set.
 import type { LowRankGroup } from './calls.ts';
 import {
+  attentionDecode,
   attentionForward,
   embedForward,
   linearForward,
@@ -66,6 +67,9 @@ export type LowRankActivations = readonly Readonly<Partial<Record<GroupName, Ten
 export interface KeyValueCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+  /** Scratch of attention_decode: (slots, NH, spans, HS) and (slots, NH, spans, 2). */
+  readonly partial: Tensor;
+  readonly stats: Tensor;
 }
 
 /** Shapes of a layer's activations, and of those that are there once. */
@@ -239,7 +243,9 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
       record(attentionForward(a.o, a.lse, a.q, keys, a.v, rows, shape, config));
     } else {
       record(ropeCache(a.q, cache.keys[layer], cache.values[layer], a.k, a.v, weights.angles, rows, shape, config));
-      record(attentionForward(a.o, a.lse, a.q, cache.keys[layer], cache.values[layer], rows, shape, config));
+      const [keys, values] = [cache.keys[layer], cache.values[layer]];
+      if (shape.T === 1) record(...attentionDecode(a.o, cache.partial, cache.stats, a.q, keys, values, rows, config));
+      else record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
     }
     record(...linearForward(a.x2, a.o, linears.o_proj, a.x));
     lowRank('o', a.o, { o_proj: a.x2 });

@@ -36,13 +36,13 @@ describe('with models/llama loaded', () => {
       randomAdapter(config, () => 4, 0.1, 3),
       { trainable: false },
     );
-    for (const used of [undefined, patch]) {
+    // Stops that some rows meet early, so that rows end at different steps and others take their place.
+    const options = greedy(8, [1, 2, 3, 60, 61, 62, 63, 100, 101, 102, 200, 201, 250]);
+    for (const [used, prompts] of [[undefined, PROMPTS] as const, [patch, PROMPTS.slice(0, 4)] as const]) {
       const alone: number[][] = [];
-      // Stops that some rows meet early, so that rows end at different steps and others take their place.
-      const options = greedy(12, [1, 2, 3, 60, 61, 62, 63, 100, 101, 102, 200, 201, 250]);
-      for (const prompt of PROMPTS) alone.push(await one(prompt, options, used));
+      for (const prompt of prompts) alone.push(await one(prompt, options, used));
       expect(new Set(alone.map((ids) => ids.length)).size).toBeGreaterThan(1);
-      expect(await many(PROMPTS, options, used)).toEqual(alone);
+      expect(await many(prompts, options, used)).toEqual(alone);
     }
     engine.disposePatch(patch);
   });
