@@ -28,10 +28,10 @@ export type Put = (source: ByteSource, options?: { onBytes?: (done: number) => v
 /** Runs `work`, which may put blobs and must have written the records that name them when it resolves. Until then nobody frees these blobs. */
 export async function storingBlobs<T>(work: (put: Put) => Promise<T>): Promise<T> {
   const releases: (() => void)[] = [];
-  const hold = (sha256: string): Promise<void> =>
+  const hold = (name: string): Promise<void> =>
     new Promise((held, failed) => {
       navigator.locks
-        .request(lockName(sha256), { mode: 'shared' }, () => {
+        .request(lockName(name), { mode: 'shared' }, () => {
           held();
           return new Promise<void>((release) => releases.push(release));
         })
@@ -50,11 +50,12 @@ function isAbortError(error: unknown): boolean {
 }
 async function putBlob(
   source: ByteSource,
-  hold: (sha256: string) => Promise<void>,
+  hold: (name: string) => Promise<void>,
   { onBytes, signal }: { onBytes?: (done: number) => void; signal?: AbortSignal },
 ): Promise<BlobRef> {
   const [incoming, blobs] = await Promise.all([folder(INCOMING), folder(FOLDER)]);
   const temporary = crypto.randomUUID();
+  await hold(temporary);
   const handle = await incoming.getFileHandle(temporary, { create: true });
   try {
     if (!isWorkerFile(handle)) throw unavailable();

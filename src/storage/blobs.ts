@@ -30,7 +30,7 @@ export async function sizeOf(directory: FileSystemDirectoryHandle, name: string)
   }
 }
 
-/** Held while somebody is about to name the blob in a record. */
+/** Held while a file is written, and until a record names it. */
 export function lockName(sha256: string): string {
   return `maquette blob ${sha256}`;
 }
@@ -71,6 +71,11 @@ async function referenced(): Promise<Set<string>> {
   return names;
 }
 
+/** Another tab may free at the same time. */
+function missingIsFine(error: unknown): void {
+  if (!(error instanceof Error) || error.name !== 'NotFoundError') throw error;
+}
+
 /** Deletes every blob that no record names and nobody is about to name, and what an interrupted import left. Resolves with the bytes freed. */
 export async function freeUnreferenced(): Promise<number> {
   try {
@@ -81,12 +86,16 @@ export async function freeUnreferenced(): Promise<number> {
       if (used.has(name)) continue;
       await navigator.locks.request(lockName(name), { ifAvailable: true }, async (lock) => {
         if (lock === null || (await referenced()).has(name)) return;
-        freed += (await sizeOf(blobs, name)) ?? 0;
-        await blobs.removeEntry(name);
+        const size = (await sizeOf(blobs, name)) ?? 0;
+        await blobs.removeEntry(name).catch(missingIsFine);
+        freed += size;
       });
     }
-    // A file that is still written to cannot be removed, and is left alone by that.
-    for await (const name of incoming.keys()) await incoming.removeEntry(name).catch(() => undefined);
+    for await (const name of incoming.keys()) {
+      await navigator.locks.request(lockName(name), { ifAvailable: true }, async (lock) => {
+        if (lock !== null) await incoming.removeEntry(name).catch(missingIsFine);
+      });
+    }
     return freed;
   } catch (error) {
     throw asStorageError(error);

@@ -264,3 +264,161 @@ test('erasing leaves nothing', async ({ page }) => {
   expect(left.databases).toEqual([]);
   expect(left.models).toBe(0);
 });
+
+test('a trained adapter joins the board, goes out as PEFT and GGUF, and comes back with the same answers', async ({ page }) => {
+  await open(page);
+  const modelId = await importModel(page);
+  const got = await page.evaluate(async (id) => {
+    const api = maquette.engine();
+    const signal = new AbortController().signal;
+    const rows = Array.from({ length: 12 }, (_, i) => ({
+      id: `row-${i}`,
+      messages: [{ role: 'user' as const, content: `What does ${['Tim', 'Lily', 'Zed', 'Sam'][i % 4]} like? ${i}` }],
+      targets: ['green apples'],
+    }));
+    const task = await maquette.createTask({
+      name: 'Likes',
+      type: 'other',
+      metricId: 'contains',
+      seed: 7,
+      shares: { train: 0.5, validation: 0.5, test: 0 },
+      modelId: id,
+      rows,
+    });
+    const base = await api.ensureBase(task.id);
+    const question = {
+      messages: [{ role: 'user' as const, content: 'What does Tim like? 0' }],
+      temperature: 0,
+      topK: 0,
+      topP: 1,
+      seed: 1,
+      maxTokens: 12,
+    };
+    const ask = async (contestantId: string, strength = 1): Promise<string> =>
+      (await api.chat({ ...question, contestantId, strength }, () => undefined, signal)).text;
+    const spec = {
+      taskId: task.id,
+      method: 'lora',
+      config: {
+        rank: 4,
+        alpha: 8,
+        epochs: 12,
+        batch: 3,
+        microBatch: 3,
+        learningRate: 1e-2,
+        schedule: 'constant',
+        warmup: 0,
+        validations: 2,
+        patience: 0,
+      },
+      prompt: base.prompt,
+      name: 'Small add-on',
+      seed: 3,
+      pinned: [{ name: 'Tim', messages: question.messages }],
+    };
+    const plan = await api.planFit(spec);
+    const events: { kind: string }[] = [];
+    const losses: number[] = [];
+    const made = await api.fit(
+      spec,
+      (event) => {
+        events.push({ kind: event.kind });
+        if (event.kind === 'point' && event.name === 'loss') losses.push(event.value);
+      },
+      signal,
+    );
+    const before = await ask(base.id);
+    const after = await ask(made.id);
+    const none = await ask(made.id, 0);
+    await api.measure([base.id, made.id], 'validation', () => undefined, signal);
+    const board = await api.board(task.id, 'validation');
+    const [run] = await maquette.listRuns(task.id);
+    const targets = await api.exportTargets(made.id);
+    const zip = await api.exportContestant(made.id, 'peft');
+    const gguf = await api.exportContestant(made.id, 'gguf-lora');
+    const fromZip = await api.importContestant(task.id, [{ path: zip.name, file: new Blob([new Uint8Array(zip.bytes)]) }]);
+    const fromGguf = await api.importContestant(task.id, [{ path: gguf.name, file: new Blob([new Uint8Array(gguf.bytes)]) }]);
+    const again = [await ask(fromZip.id), await ask(fromGguf.id)];
+    const started = performance.now();
+    await ask(fromZip.id);
+    await ask(made.id);
+    const use = await maquette.storageUse();
+    const adapters = await maquette.listAdapters();
+    return {
+      plan,
+      kinds: [...new Set(events.map(({ kind }) => kind))].sort(),
+      losses,
+      before,
+      after,
+      none,
+      again,
+      board: board.rows.map(({ name, state, notes, score }) => ({ name, state, notes, mean: score?.mean })),
+      run,
+      targets: targets.map(({ format, bytes }) => ({ format, bytes })),
+      ms: performance.now() - started,
+      use,
+      sameFiles: adapters.map(({ files }) => files.find(({ name }) => name.endsWith('.safetensors'))?.sha256),
+    };
+  }, modelId);
+  expect(got.plan.checks.filter(({ ok }) => !ok).map(({ code }) => code)).toEqual(['fit/few-rows']);
+  expect(got.plan.estimate.steps).toBe(24);
+  expect(got.kinds).toEqual(['best', 'point', 'progress', 'sample', 'started']);
+  expect(got.losses.length).toBe(24);
+  expect(got.losses.at(-1)).toBeLessThan((got.losses[0] ?? 0) / 2);
+  expect(got.none).toBe(got.before);
+  expect(got.after).not.toBe(got.before);
+  expect(got.again).toEqual([got.after, got.after]);
+  expect(got.run?.status).toBe('done');
+  expect(got.run?.curves.loss?.length).toBe(24);
+  expect(got.board.map(({ state }) => state)).toContain('done');
+  expect(got.board.find(({ name }) => name === 'Small add-on')?.notes).toContain('checkpoint chosen on these rows');
+  expect(got.targets.map(({ format }) => format)).toEqual(['peft', 'gguf-lora', 'prompt-json']);
+  // PEFT tensors come back bit for bit, so the two adapters share a blob.
+  expect(got.sameFiles.filter((sha256) => sha256 === got.sameFiles[0]).length).toBeGreaterThan(1);
+});
+
+test('a tab closed while it trains leaves a stopped run, its best kept', async ({ context, page }) => {
+  await open(page);
+  const modelId = await importModel(page);
+  const taskId = await page.evaluate(async (id) => {
+    const rows = Array.from({ length: 8 }, (_, i) => ({
+      id: `row-${i}`,
+      messages: [{ role: 'user' as const, content: `Number ${i}` }],
+      targets: ['yes'],
+    }));
+    const shares = { train: 0.5, validation: 0.5, test: 0 };
+    return (await maquette.createTask({ name: 'Long', type: 'other', metricId: 'exact-match', seed: 7, shares, modelId: id, rows })).id;
+  }, modelId);
+  await page.evaluate(
+    (task) =>
+      new Promise<void>((resolve, reject) => {
+        const spec = {
+          taskId: task,
+          method: 'lora',
+          config: { rank: 2, alpha: 4, epochs: 200, batch: 2, microBatch: 2, validations: 100, patience: 0 },
+          prompt: { system: '', shots: [], cue: '', extract: 'whole' as const },
+          name: 'Cut off',
+          seed: 3,
+          pinned: [],
+        };
+        let bests = 0;
+        maquette
+          .engine()
+          .fit(spec, (event) => event.kind === 'best' && ++bests === 2 && resolve(), new AbortController().signal)
+          .catch(reject);
+      }),
+    taskId,
+  );
+  await page.close();
+  const later = await context.newPage();
+  await open(later);
+  const got = await later.evaluate(async (task) => {
+    const board = await maquette.engine().board(task, 'validation');
+    const [run] = await maquette.listRuns(task);
+    return { rows: board.rows.map(({ name, bytesToShip }) => ({ name, bytesToShip })), run };
+  }, taskId);
+  expect(got.run?.status).toBe('stopped');
+  expect(got.run?.checkpoint).toBeUndefined();
+  expect(got.rows.map(({ name }) => name)).toEqual(['Cut off']);
+  expect(got.rows[0]?.bytesToShip).toBeGreaterThan(1000);
+});
