@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as v from 'valibot';
-import type { Batch, Engine, HostPart, HostTensor, Patch } from '../../engine/types.ts';
+import type { Engine, HostPart, HostTensor, Patch } from '../../engine/types.ts';
 import { ggufLora } from '../../formats/gguf-lora.ts';
 import { peft } from '../../formats/peft.ts';
 import type { PortableAdapter } from '../../formats/types.ts';
@@ -20,39 +20,7 @@ import {
 } from './case.ts';
 import { filesOf, ids, type Numbers, readBytes, readJson, readTensors, rowsOf, subfolders } from './folder.ts';
 import { need } from './models.ts';
-
-const Run = v.object({
-  hyperparameters: v.object({
-    betas: v.tuple([v.number(), v.number()]),
-    eps: v.number(),
-    weight_decay: v.number(),
-    max_grad_norm: v.nullable(v.number()),
-  }),
-  batches: v.string(),
-  losses: v.array(v.number()),
-  grad_norms: v.array(v.number()),
-  lrs: v.array(v.number()),
-  final_loss_batch0: v.optional(v.number()),
-  no_weight_decay_on: v.optional(v.array(v.string())),
-  /** The model that full fine-tuning starts from, relative to the run's folder. */
-  init: v.optional(v.string()),
-  float32_drift: v.optional(
-    v.object({ max_loss: v.number(), max_grad_step1: v.number(), max_param_final: v.number(), max_final_logits: v.number() }),
-  ),
-  generations: v.optional(
-    v.array(v.object({ prompt: v.string(), input_ids: v.array(v.number()), before: v.string(), after_ids: v.array(v.number()) })),
-  ),
-});
-type Run = v.InferOutput<typeof Run>;
-
-/** What a run's folder holds besides its result. */
-const SIDE_FILES = [
-  'init.safetensors',
-  'grads_step1.safetensors',
-  'final_logits.safetensors',
-  'batches.safetensors',
-  'expected.safetensors',
-];
+import { Run, readBatches, SIDE_FILES, suffixesOf, toBatch } from './run-files.ts';
 
 /** train/ARCHITECTURE/RUN on models/ARCHITECTURE, and runs in the folder of the model that they train, such as stories260k/lora_zed. */
 export function trainCases(bench: Bench): Case[] {
@@ -134,7 +102,9 @@ async function measureLoraRun(model: OpenModel, folder: string, run: Run): Promi
     measurements.push(exact(`ids of prompt ${i}`, differentIds(model.tokenizer().encode(prompt, { addSpecial: true }), input_ids)));
     measurements.push(exact(`text of prompt ${i} before`, (await textAfter(model, input_ids)).startsWith(before) ? 0 : 1));
   }
-  const patch = engine.createPatch(loraParts(readAdapter(model, folder, 'init.safetensors')), { trainable: true });
+  const start = loraParts(readAdapter(model, folder, 'init.safetensors'));
+  measurements.push(await measureRowByRow(engine, start, folder, run));
+  const patch = engine.createPatch(start, { trainable: true });
   measurements.push(...(await train(engine, patch, folder, run)));
   const final = readTensors(path.join(folder, 'adapter_model.safetensors'));
   measurements.push(...(await measureFinal(engine, patch, folder, run, final)));
@@ -148,6 +118,22 @@ async function measureLoraRun(model: OpenModel, folder: string, run: Run): Promi
     ...(await measureGgufLora(model, folder, need(logits, 'input_ids'), need(logits, 'logits'), run.float32_drift?.max_final_logits)),
   );
   return measurements;
+}
+
+/** The first step's gradients when its batch comes as micro-batches of one row. */
+async function measureRowByRow(engine: Engine, start: readonly HostPart[], folder: string, run: Run): Promise<Measurement> {
+  const batches = readBatches(folder, run);
+  const { batch, targets } = toBatch(batches, suffixesOf(batches)[0]);
+  const [B, T] = batch.shape;
+  const patch = engine.createPatch(start, { trainable: true });
+  for (let b = 0; b < B; b++) {
+    const [from, to] = [b * T, (b + 1) * T];
+    engine.accumulate({ tokens: batch.tokens.slice(from, to), targets: batch.targets.slice(from, to), shape: [1, T] }, patch, targets);
+  }
+  const got = await engine.gradients(patch);
+  engine.disposePatch(patch);
+  const wanted = readTensors(path.join(folder, 'grads_step1.safetensors'));
+  return { ...measureGradients(got, wanted, run.float32_drift?.max_grad_step1), what: 'step-1 gradients, a row at a time' };
 }
 
 async function measureFullRun({ engine }: OpenModel, folder: string, run: Run): Promise<Measurement[]> {
@@ -293,25 +279,6 @@ function worstOf(got: ReadonlyMap<string, Float32Array>, wanted: ReadonlyMap<str
   let worst = got.size === wanted.size ? 0 : Infinity;
   for (const [name, { data }] of wanted) worst = Math.max(worst, worstDifference(got.get(name) ?? [], data));
   return worst;
-}
-
-/** The file that `batches` of run.json begins with. */
-function readBatches(folder: string, run: Run): Map<string, Numbers> {
-  return readTensors(path.join(folder, /^\S+\.safetensors/.exec(run.batches)?.[0] ?? '../batches.safetensors'));
-}
-/** `.0`, `.1` ... in order: step t uses the one at t mod their number. */
-function suffixesOf(batches: ReadonlyMap<string, Numbers>): string[] {
-  const suffixes = [...batches.keys()].filter((name) => name.startsWith('input_ids')).map((name) => name.slice('input_ids'.length));
-  return suffixes.sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
-}
-
-/** Labels, shifted by one, as targets. */
-function toBatch(tensors: ReadonlyMap<string, Numbers>, suffix: string): { batch: Batch; targets: number } {
-  const inputs = need(tensors, `input_ids${suffix}`);
-  const labels = need(tensors, `labels${suffix}`).data;
-  const [B, T] = rowsOf(inputs);
-  const targets = Int32Array.from({ length: B * T }, (_, i) => (i % T === T - 1 || labels[i + 1] < 0 ? -1 : labels[i + 1]));
-  return { batch: { tokens: ids(inputs), targets, shape: [B, T] }, targets: targets.filter((t) => t >= 0).length };
 }
 
 async function textAfter(model: OpenModel, prompt: readonly number[]): Promise<string> {
