@@ -42,9 +42,10 @@ export function createFitEnv(options: FitEnvOptions): FitEnv {
     checkpoint: (state) => events.checkpoint(state),
     encode: (example, words) => renderer.withAnswer(composeMessages(words, example.messages), example.targets[0]),
     generate: async (words, messages, patch) => {
-      const stops = new Set(renderer.stopIds);
       const tokens: number[] = [];
       const question = await renderer.prompt(composeMessages(words, messages));
+      // The renderer knows every stop only once it has rendered something.
+      const stops = new Set(renderer.stopIds);
       for await (const token of engine.generate(question, greedy(longestAnswer, renderer.stopIds), patch, signal)) {
         if (!stops.has(token)) tokens.push(token);
       }

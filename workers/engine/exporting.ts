@@ -10,7 +10,7 @@ import { adapterFiles } from './adapters.ts';
 import { promptBytes } from './contestants.ts';
 import { writeZip } from './zip.ts';
 
-/** "Small add-on weights (LoRA)" as a file name: small-add-on-weights-lora. */
+/** "LoRA, rank 16" as a file name: lora-rank-16. */
 export function fileStem(name: string): string {
   const stem = name
     .normalize('NFKD')
@@ -38,7 +38,8 @@ export async function exportTargets(contestantId: string): Promise<readonly Expo
   const targets: ExportTarget[] = [];
   if (adapter !== undefined) targets.push(peftTarget(exported, adapter));
   if (adapter !== undefined && exported.model !== undefined) targets.push(ggufTarget(exported, adapter, exported.model));
-  if (contestant.method !== 'base') targets.push(promptTarget(contestant));
+  const { system, shots, cue } = contestant.prompt;
+  if (system !== '' || shots.length > 0 || cue !== '') targets.push(promptTarget(contestant));
   return targets;
 }
 
@@ -46,8 +47,8 @@ function peftTarget({ contestant, model }: Exported, adapter: AdapterRecord): Ex
   const stem = fileStem(contestant.name);
   return {
     format: 'peft',
-    name: `${stem}.zip`,
-    summary: 'The adapter as Hugging Face PEFT keeps it. Python programs load it beside the base model.',
+    name: 'Adapter for PEFT',
+    summary: 'The add-on weights alone, as Hugging Face PEFT keeps them. Python programs load them beside the base model.',
     files: adapter.files.map(({ name }) => name),
     bytes: adapter.bytes,
     limits: 'Fits this base model only. An adapter can repeat texts that it was trained on.',
@@ -71,8 +72,8 @@ function ggufTarget({ contestant }: Exported, adapter: AdapterRecord, model: Mod
   const base = model.format === 'gguf' ? (model.files[0]?.name.split('/').pop() ?? 'model.gguf') : 'model.gguf';
   return {
     format: 'gguf-lora',
-    name,
-    summary: 'The adapter for llama.cpp and programs built on it.',
+    name: 'llama.cpp',
+    summary: 'One GGUF file for --lora, kept apart from the base. Programs built on llama.cpp read it too.',
     files: [name],
     bytes: adapter.parameters * 4,
     limits: 'Needs the same base model as a GGUF file. Its strength is set when it is loaded.',
@@ -91,7 +92,7 @@ function promptTarget(contestant: ContestantRecord): ExportTarget {
   const name = `${fileStem(contestant.name)}.json`;
   return {
     format: 'prompt-json',
-    name,
+    name: 'Prompt text',
     summary: 'The words around the input: system prompt, shots and cue, as one JSON file.',
     files: [name],
     bytes: promptBytes(contestant.prompt),

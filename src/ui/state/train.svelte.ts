@@ -8,6 +8,7 @@ import type { RunRecord, TaskRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
 import { duration, score } from '../format.ts';
 import { app } from './app.svelte.ts';
+import { board } from './board.svelte.ts';
 import { job } from './job.svelte.ts';
 import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
@@ -188,6 +189,9 @@ class TrainState {
       if (made !== undefined) live.say(`${made.name} is on the board, made in ${duration(made.cost.seconds)}.`);
       await this.open(task.id);
       this.shownId = view.runId;
+      this.now = undefined;
+      // Its row on the board: the validation rows answered by what was kept.
+      if (made !== undefined && board.split === 'validation') await board.measure([{ contestantId: made.id, name: made.name, mark: made.method }]);
     } catch (cause) {
       this.error = asAppError(cause);
       await this.open(task.id);
