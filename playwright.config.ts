@@ -1,5 +1,8 @@
 import { defineConfig } from '@playwright/test';
 
+/** Two people who test at once on one machine each name a port, and with MAQUETTE_OUT a folder, of their own. */
+const PORT = Number(process.env.MAQUETTE_PORT ?? 4173);
+
 /** The built site in a headless browser whose GPU is SwiftShader. `npm test` builds first and names the browser in CHROME_PATH. */
 export default defineConfig({
   testDir: 'tests/browser',
@@ -9,10 +12,10 @@ export default defineConfig({
   workers: 1,
   forbidOnly: true,
   retries: 0,
-  outputDir: 'test-results',
-  reporter: [['list'], ['json', { outputFile: 'test-results/report.json' }]],
+  outputDir: process.env.MAQUETTE_RESULTS ?? 'test-results',
+  reporter: [['list'], ['json', { outputFile: `${process.env.MAQUETTE_RESULTS ?? 'test-results'}/report.json` }]],
   use: {
-    baseURL: 'http://localhost:4173',
+    baseURL: `http://localhost:${PORT}`,
     viewport: { width: 1440, height: 1000 },
     trace: 'off',
     launchOptions: {
@@ -26,5 +29,9 @@ export default defineConfig({
       ],
     },
   },
-  webServer: { command: 'node node_modules/vite/bin/vite.js preview --port 4173 --strictPort', url: 'http://localhost:4173', reuseExistingServer: false },
+  webServer: {
+    command: `node node_modules/vite/bin/vite.js preview --port ${PORT} --strictPort`,
+    url: `http://localhost:${PORT}`,
+    reuseExistingServer: false,
+  },
 });
