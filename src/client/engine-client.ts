@@ -48,19 +48,40 @@ function start(): Running {
   const started: Running = { worker, connection };
   worker.addEventListener('error', (event) => {
     event.preventDefault();
-    died(started, lost('The part of this page that works with the model stopped.', event.message || 'Its program could not be loaded.'), 0);
+    died(started, stopped(event.message), 0);
   });
   connection.api.gpuLost().then(
-    (why) => died(started, lost('The GPU was lost while it was in use.', why), GRACE_MS),
+    (why) => died(started, lost(why), GRACE_MS),
     () => undefined,
   );
   return started;
 }
 
-function lost(what: string, why: string): AppError {
-  return new AppError('gpu/lost', what, {
-    why: `Another program or the driver reset it, or it ran out of memory. The browser says: ${why}`,
+function lost(why: string): AppError {
+  return new AppError('gpu/lost', 'The GPU was lost while it was in use.', {
+    why: `Another program or the driver reset it, or it ran out of memory. The browser says: ${why || 'nothing more'}.`,
     fix: 'Load the model again; what was saved is safe.',
+  });
+}
+function stopped(why: string): AppError {
+  return new AppError('engine/stopped', 'The part of this page that works with the model stopped.', {
+    why: why === '' ? 'Its program could not be loaded from this site.' : `The browser says: ${why}`,
+    fix: 'Load the model again; what was saved is safe.',
+  });
+}
+/** When it happened once too often. */
+function final(last: AppError, times: number): AppError {
+  if (last.code !== 'gpu/lost') {
+    return new AppError(last.code, `The part of this page that works with the model stopped ${times} times in a row.`, {
+      why: last.why,
+      fix: 'Check that the site is reachable, then reload the page. What was saved is safe.',
+      facts: { times },
+    });
+  }
+  return new AppError('gpu/lost', `The GPU was lost ${times} times in a row.`, {
+    why: `After that a browser gives it to no page any more. ${last.why}`,
+    fix: 'Close all windows of the browser and open it again. What was saved is safe.',
+    facts: { times },
   });
 }
 
@@ -78,14 +99,10 @@ function died(dead: Running, error: AppError, graceMs: number): void {
     tell({ kind: 'restarted', error });
     return;
   }
-  const final = new AppError('gpu/lost', `The GPU was lost ${deaths.length} times in a row.`, {
-    why: `After that a browser gives it to no page any more. ${error.why}`,
-    fix: 'Close all windows of the browser and open it again. What was saved is safe.',
-    facts: { times: deaths.length },
-  });
+  const last = final(error, deaths.length);
   gone = connect<EngineApi>(new MessageChannel().port1);
-  gone.end(final);
-  tell({ kind: 'gone', error: final });
+  gone.end(last);
+  tell({ kind: 'gone', error: last });
 }
 
 function tell(event: EngineEvent): void {

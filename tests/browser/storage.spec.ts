@@ -1,49 +1,8 @@
-// Storage, workers and the engine's contract in a real browser, without the screens.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { expect, type Page, test } from '@playwright/test';
-import { serveHarness } from './harness/serve.ts';
+// Storage and workers in a real browser, without the screens.
+import { expect, test } from '@playwright/test';
+import { harnessAddress, importModel, modelFiles, OWN, open, useHarness } from './harness/page.ts';
 
-const SHARED = path.resolve(import.meta.dirname, '../../../shared/fixtures/stories260k');
-const OWN = path.resolve(import.meta.dirname, '../fixtures/models/llama');
-const MODEL = existsSync(SHARED) ? SHARED : OWN;
-
-let address = '';
-let close: () => Promise<void> = async () => undefined;
-const outDir = mkdtempSync(path.join(os.tmpdir(), 'maquette-harness-'));
-test.beforeAll(async () => {
-  const served = await serveHarness(outDir);
-  address = served.address;
-  close = served.close;
-});
-test.afterAll(async () => {
-  await close();
-  rmSync(outDir, { recursive: true, force: true });
-});
-
-async function open(page: Page): Promise<void> {
-  page.on('pageerror', (error) => console.log(`page error: ${error.message}`));
-  await page.goto(address);
-  await page.waitForFunction(() => 'maquette' in globalThis);
-}
-
-/** The model's files as the page would have them from a file picker. */
-function modelFiles(): { readonly path: string; readonly base64: string }[] {
-  return readdirSync(MODEL)
-    .filter((name) => /^(config|generation_config|tokenizer|tokenizer_config)\.json$|^model\.safetensors$/.test(name))
-    .map((name) => ({ path: `model/${name}`, base64: readFileSync(path.join(MODEL, name)).toString('base64') }));
-}
-async function importModel(page: Page): Promise<string> {
-  return page.evaluate(async (files) => {
-    const picked = files.map(({ path, base64 }) => ({ path, file: new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]) }));
-    const api = maquette.engine();
-    const signal = new AbortController().signal;
-    const record = await api.importModel(picked, 'Small model', 'f32', () => undefined, signal);
-    await api.loadModel(record.id, () => undefined, signal);
-    return record.id;
-  }, modelFiles());
-}
+useHarness();
 
 test('a worker of ours has the policy of the page and loses its ways out', async ({ page }) => {
   await open(page);
@@ -126,130 +85,6 @@ test('a change in one tab is heard in the other', async ({ context, page }) => {
   expect(await heard).toBe('tasks with a key');
 });
 
-test('without a file or with the wrong ones, the code says what is missing', async ({ page }) => {
-  await open(page);
-  const code = await page.evaluate(() =>
-    maquette
-      .engine()
-      .inspectModel([{ path: 'notes.txt', file: new Blob(['hello']) }])
-      .then(
-        () => 'accepted',
-        (error: unknown) => (error instanceof Error && 'code' in error ? error.code : String(error)),
-      ),
-  );
-  expect(code).toBe('model/missing-files');
-});
-
-test('a model is kept, loaded, asked, measured and there again after a reload', async ({ page }) => {
-  await open(page);
-  const modelId = await importModel(page);
-  const taskId = await page.evaluate(async (id) => {
-    const rows = Array.from({ length: 12 }, (_, i) => ({
-      id: `row-${i}`,
-      messages: [{ role: 'user' as const, content: `What does ${['Tim', 'Lily', 'Zed', 'Sam'][i % 4]} like, number ${i}?` }],
-      targets: [['cats', 'red', 'apples', 'toys'][i % 4] ?? ''],
-    }));
-    const task = await maquette.createTask({
-      name: 'Likes',
-      type: 'other',
-      metricId: 'exact-match',
-      seed: 7,
-      shares: { train: 0.5, validation: 0.5, test: 0 },
-      modelId: id,
-      rows,
-    });
-    return task.id;
-  }, modelId);
-  const got = await page.evaluate(async (task) => {
-    const api = maquette.engine();
-    const signal = new AbortController().signal;
-    const base = await api.ensureBase(task);
-    const prompt = await api.savePrompt(task, {
-      system: 'Answer in one word.',
-      shots: await api.drawShots(task, 1, 3),
-      cue: '',
-      extract: 'whole',
-    });
-    await api.measure([base.id, prompt.id], 'validation', () => undefined, signal);
-    const board = await api.board(task, 'validation');
-    const pieces: string[] = [];
-    const reply = await api.chat(
-      {
-        contestantId: base.id,
-        messages: [{ role: 'user', content: 'Once upon a time' }],
-        strength: 1,
-        temperature: 0,
-        topK: 0,
-        topP: 1,
-        seed: 1,
-        maxTokens: 24,
-      },
-      (piece) => pieces.push(piece),
-      signal,
-    );
-    const report = await api.dataReport(task);
-    const preview = await api.previewRow(task, 'row-0', prompt.prompt);
-    return {
-      rows: board.rows.map(({ name, state, score }) => ({ name, state, n: score?.n })),
-      pieces: pieces.join(''),
-      reply,
-      report,
-      preview,
-      use: await maquette.storageUse(),
-    };
-  }, taskId);
-  expect(got.rows.map(({ name }) => name).sort()).toEqual(['Base', 'Prompt 1']);
-  expect(got.rows.every(({ state, n }) => state === 'done' && n === 6)).toBe(true);
-  expect(got.reply.text).toBe(got.pieces);
-  expect(got.reply.replyTokens).toBeGreaterThan(0);
-  expect(got.report.counts).toEqual({ train: 6, validation: 6, test: 0, unused: 0 });
-  expect(got.report.rows.every(({ tokens }) => (tokens ?? 0) > 4)).toBe(true);
-  expect(got.preview.tokens.at(-1)?.kind).toBe('stop');
-  expect(got.use.models).toBeGreaterThan(100_000);
-
-  await page.reload();
-  await page.waitForFunction(() => 'maquette' in globalThis);
-  const after = await page.evaluate(async (task) => {
-    const api = maquette.engine();
-    const [model] = await maquette.listModels();
-    const status = await api.loadModel(model?.id ?? '', () => undefined, new AbortController().signal);
-    const rows = (await api.board(task, 'validation')).rows.map(({ name, state, score }) => ({ name, state, n: score?.n }));
-    await api.deleteModel(model?.id ?? '');
-    return { status, rows, use: await maquette.storageUse() };
-  }, taskId);
-  expect(after.status.modelId).toBe(modelId);
-  expect(after.rows).toEqual(got.rows);
-  expect(after.use.models).toBe(0);
-});
-
-test('two jobs at once: the second is told what runs', async ({ page }) => {
-  await open(page);
-  await importModel(page);
-  const code = await page.evaluate(async () => {
-    const api = maquette.engine();
-    const stop = new AbortController();
-    const [model] = await maquette.listModels();
-    const request = {
-      messages: [{ role: 'user' as const, content: 'Once' }],
-      strength: 1,
-      temperature: 1,
-      topK: 0,
-      topP: 1,
-      seed: 1,
-      maxTokens: 60,
-    };
-    const first = api.chat(request, () => undefined, stop.signal);
-    const second = await api
-      .loadModel(model?.id ?? '', () => undefined, stop.signal)
-      .catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
-    stop.abort();
-    const reply = await first;
-    return { second, end: reply.end };
-  });
-  expect(code.second).toBe('engine/busy');
-  expect(['stopped', 'stop-token', 'longest']).toContain(code.end);
-});
-
 test('erasing leaves nothing', async ({ page }) => {
   await open(page);
   await importModel(page);
@@ -265,160 +100,21 @@ test('erasing leaves nothing', async ({ page }) => {
   expect(left.models).toBe(0);
 });
 
-test('a trained adapter joins the board, goes out as PEFT and GGUF, and comes back with the same answers', async ({ page }) => {
+test('a full storage says so, and what was there stays', async ({ context, page }) => {
   await open(page);
-  const modelId = await importModel(page);
-  const got = await page.evaluate(async (id) => {
-    const api = maquette.engine();
-    const signal = new AbortController().signal;
-    const rows = Array.from({ length: 12 }, (_, i) => ({
-      id: `row-${i}`,
-      messages: [{ role: 'user' as const, content: `What does ${['Tim', 'Lily', 'Zed', 'Sam'][i % 4]} like? ${i}` }],
-      targets: ['green apples'],
-    }));
-    const task = await maquette.createTask({
-      name: 'Likes',
-      type: 'other',
-      metricId: 'contains',
-      seed: 7,
-      shares: { train: 0.5, validation: 0.5, test: 0 },
-      modelId: id,
-      rows,
-    });
-    const base = await api.ensureBase(task.id);
-    const question = {
-      messages: [{ role: 'user' as const, content: 'What does Tim like? 0' }],
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      seed: 1,
-      maxTokens: 12,
-    };
-    const ask = async (contestantId: string, strength = 1): Promise<string> =>
-      (await api.chat({ ...question, contestantId, strength }, () => undefined, signal)).text;
-    const spec = {
-      taskId: task.id,
-      method: 'lora',
-      config: {
-        rank: 4,
-        alpha: 8,
-        epochs: 12,
-        batch: 3,
-        microBatch: 3,
-        learningRate: 1e-2,
-        schedule: 'constant',
-        warmup: 0,
-        validations: 2,
-        patience: 0,
-      },
-      prompt: base.prompt,
-      name: 'Small add-on',
-      seed: 3,
-      pinned: [{ name: 'Tim', messages: question.messages }],
-    };
-    const plan = await api.planFit(spec);
-    const events: { kind: string }[] = [];
-    const losses: number[] = [];
-    const made = await api.fit(
-      spec,
-      (event) => {
-        events.push({ kind: event.kind });
-        if (event.kind === 'point' && event.name === 'loss') losses.push(event.value);
-      },
-      signal,
+  await importModel(page, modelFiles(OWN));
+  const session = await context.newCDPSession(page);
+  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(harnessAddress()).origin, quotaSize: 1_500_000 });
+  const got = await page.evaluate(async () => {
+    const probe = maquette.probe();
+    const noise = new Uint8Array(4_000_000);
+    for (let at = 0; at < noise.length; at += 65_536) crypto.getRandomValues(noise.subarray(at, Math.min(at + 65_536, noise.length)));
+    const code = await probe.put(noise, 'too large').then(
+      () => 'kept',
+      (error: unknown) => (error instanceof Error && 'code' in error ? error.code : String(error)),
     );
-    const before = await ask(base.id);
-    const after = await ask(made.id);
-    const none = await ask(made.id, 0);
-    await api.measure([base.id, made.id], 'validation', () => undefined, signal);
-    const board = await api.board(task.id, 'validation');
-    const [run] = await maquette.listRuns(task.id);
-    const targets = await api.exportTargets(made.id);
-    const zip = await api.exportContestant(made.id, 'peft');
-    const gguf = await api.exportContestant(made.id, 'gguf-lora');
-    const fromZip = await api.importContestant(task.id, [{ path: zip.name, file: new Blob([new Uint8Array(zip.bytes)]) }]);
-    const fromGguf = await api.importContestant(task.id, [{ path: gguf.name, file: new Blob([new Uint8Array(gguf.bytes)]) }]);
-    const again = [await ask(fromZip.id), await ask(fromGguf.id)];
-    const started = performance.now();
-    await ask(fromZip.id);
-    await ask(made.id);
-    const use = await maquette.storageUse();
-    const adapters = await maquette.listAdapters();
-    return {
-      plan,
-      kinds: [...new Set(events.map(({ kind }) => kind))].sort(),
-      losses,
-      before,
-      after,
-      none,
-      again,
-      board: board.rows.map(({ name, state, notes, score }) => ({ name, state, notes, mean: score?.mean })),
-      run,
-      targets: targets.map(({ format, bytes }) => ({ format, bytes })),
-      ms: performance.now() - started,
-      use,
-      sameFiles: adapters.map(({ files }) => files.find(({ name }) => name.endsWith('.safetensors'))?.sha256),
-    };
-  }, modelId);
-  expect(got.plan.checks.filter(({ ok }) => !ok).map(({ code }) => code)).toEqual(['fit/few-rows']);
-  expect(got.plan.estimate.steps).toBe(24);
-  expect(got.kinds).toEqual(['best', 'point', 'progress', 'sample', 'started']);
-  expect(got.losses.length).toBe(24);
-  expect(got.losses.at(-1)).toBeLessThan((got.losses[0] ?? 0) / 2);
-  expect(got.none).toBe(got.before);
-  expect(got.after).not.toBe(got.before);
-  expect(got.again).toEqual([got.after, got.after]);
-  expect(got.run?.status).toBe('done');
-  expect(got.run?.curves.loss?.length).toBe(24);
-  expect(got.board.map(({ state }) => state)).toContain('done');
-  expect(got.board.find(({ name }) => name === 'Small add-on')?.notes).toContain('checkpoint chosen on these rows');
-  expect(got.targets.map(({ format }) => format)).toEqual(['peft', 'gguf-lora', 'prompt-json']);
-  // PEFT tensors come back bit for bit, so the two adapters share a blob.
-  expect(got.sameFiles.filter((sha256) => sha256 === got.sameFiles[0]).length).toBeGreaterThan(1);
-});
-
-test('a tab closed while it trains leaves a stopped run, its best kept', async ({ context, page }) => {
-  await open(page);
-  const modelId = await importModel(page);
-  const taskId = await page.evaluate(async (id) => {
-    const rows = Array.from({ length: 8 }, (_, i) => ({
-      id: `row-${i}`,
-      messages: [{ role: 'user' as const, content: `Number ${i}` }],
-      targets: ['yes'],
-    }));
-    const shares = { train: 0.5, validation: 0.5, test: 0 };
-    return (await maquette.createTask({ name: 'Long', type: 'other', metricId: 'exact-match', seed: 7, shares, modelId: id, rows })).id;
-  }, modelId);
-  await page.evaluate(
-    (task) =>
-      new Promise<void>((resolve, reject) => {
-        const spec = {
-          taskId: task,
-          method: 'lora',
-          config: { rank: 2, alpha: 4, epochs: 200, batch: 2, microBatch: 2, validations: 100, patience: 0 },
-          prompt: { system: '', shots: [], cue: '', extract: 'whole' as const },
-          name: 'Cut off',
-          seed: 3,
-          pinned: [],
-        };
-        let bests = 0;
-        maquette
-          .engine()
-          .fit(spec, (event) => event.kind === 'best' && ++bests === 2 && resolve(), new AbortController().signal)
-          .catch(reject);
-      }),
-    taskId,
-  );
-  await page.close();
-  const later = await context.newPage();
-  await open(later);
-  const got = await later.evaluate(async (task) => {
-    const board = await maquette.engine().board(task, 'validation');
-    const [run] = await maquette.listRuns(task);
-    return { rows: board.rows.map(({ name, bytesToShip }) => ({ name, bytesToShip })), run };
-  }, taskId);
-  expect(got.run?.status).toBe('stopped');
-  expect(got.run?.checkpoint).toBeUndefined();
-  expect(got.rows.map(({ name }) => name)).toEqual(['Cut off']);
-  expect(got.rows[0]?.bytesToShip).toBeGreaterThan(1000);
+    return { code, models: (await maquette.listModels()).length };
+  });
+  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(harnessAddress()).origin });
+  expect(got).toEqual({ code: 'storage/full', models: 1 });
 });

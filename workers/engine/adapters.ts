@@ -125,8 +125,7 @@ export async function patchOf(session: Session, contestant: ContestantRecord, st
 }
 
 /** Takes an adapter off the GPU, where it is on it. */
-export function dropPatch(session: Session, adapterId: string | undefined): void {
-  if (adapterId === undefined) return;
+export function dropPatch(session: Session, adapterId: string): void {
   const patch = session.loaded?.patches.get(adapterId);
   if (patch === undefined) return;
   session.loaded?.patches.delete(adapterId);

@@ -21,7 +21,7 @@ import { readRun } from '../../src/storage/runs.ts';
 import { needTask, updateTask } from '../../src/storage/tasks.ts';
 import type { ContestantRecord } from '../../src/storage/types.ts';
 import { dropPatch } from './adapters.ts';
-import type { Session } from './session.ts';
+import { exclusive, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, splitOf, type TaskData } from './task-data.ts';
 
 const NO_COST: Cost = { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 };
@@ -165,7 +165,9 @@ export async function deleteContestant(session: Session, id: string): Promise<nu
   if (runId !== undefined && (await readRun(runId))?.status === 'fitting') {
     throw new AppError('engine/busy', 'This customization is being trained now.', { fix: 'Stop the training first.' });
   }
-  dropPatch(session, adapterId);
+  if (adapterId !== undefined && session.loaded?.patches.has(adapterId) === true) {
+    await exclusive(session, { kind: 'deleting', what: 'an adapter is leaving the GPU' }, async () => dropPatch(session, adapterId));
+  }
   await deleteContestantRecords(id);
   return freeUnreferenced();
 }

@@ -14,6 +14,8 @@ import { writeZip } from './zip.ts';
 export function fileStem(name: string): string {
   const stem = name
     .normalize('NFKD')
+    .replace(/\p{M}+/gu, '')
+    .normalize('NFC')
     .replace(/[^\p{L}\p{N}]+/gu, '-')
     .replace(/^-+|-+$/g, '')
     .toLowerCase()

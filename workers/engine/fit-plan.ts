@@ -78,7 +78,13 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
 
 function checkRows({ size }: FitRows): Check {
   if (size.rows === 0) {
-    return { ok: false, stops: true, code: 'fit/no-rows', text: 'No training row can be used.', fix: 'Add rows with an answer on the Data screen.' };
+    return {
+      ok: false,
+      stops: true,
+      code: 'fit/no-rows',
+      text: 'No training row can be used.',
+      fix: 'Add rows with an answer on the Data screen.',
+    };
   }
   const text = `${size.rows} training ${size.rows === 1 ? 'row' : 'rows'} with ${size.tokens} tokens.`;
   if (size.rows >= FEW_ROWS) return { ok: true, code: 'fit/rows', text };

@@ -1,8 +1,8 @@
 // What a model will take on the GPU, before any of it is taken.
 import { planInference } from '../../src/engine/inference.ts';
-import { planTraining } from '../../src/engine/workspace.ts';
 import type { MemoryUse, WeightStorage } from '../../src/engine/types.ts';
 import { planModel } from '../../src/engine/weights.ts';
+import { planTraining } from '../../src/engine/workspace.ts';
 import type { ModelConfig } from '../../src/formats/types.ts';
 import { methodById } from '../../src/methods/registry.ts';
 
