@@ -8,7 +8,7 @@
 //   rows    (B, 2)              u32  read   position of the query, its row's newest key; the row's slot
 //
 // HS, the head size, is a `const` in front of this file; a multiple of 4. Spans do not depend on B, so that a row's bits do not depend on its neighbours.
-// dispatch: one thread owns one span of one head of one row; x: ceil(B * NH * spans / 32).
+// dispatch: one thread owns one span of one head of one row, neighbours own neighbouring heads and so as many keys; x: ceil(B * NH * spans / 32).
 
 struct Params { first: u32, B: u32, TK: u32, spans: u32, span: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,10 +28,10 @@ const LOWEST = -3.0e38;
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let index = (wg.x + params.first) * 32u + local.x;
-  let span = index % params.spans;
-  let head = (index / params.spans) % NH;
-  let b = index / params.spans / NH;
-  if (b >= params.B) { return; }
+  let head = index % NH;
+  let b = (index / NH) % params.B;
+  let span = index / NH / params.B;
+  if (span >= params.spans) { return; }
   let newest = min(rows[b].x, params.TK - 1u);
   let begin = span * params.span;
   if (begin > newest) { return; }
@@ -69,6 +69,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
     }
     highest = raised;
   }
-  for (var i = 0u; i < HS4; i++) { partial[index * HS4 + i] = sum[i]; }
-  stats[index] = vec2<f32>(highest, total);
+  let to = (b * NH + head) * params.spans + span;
+  for (var i = 0u; i < HS4; i++) { partial[to * HS4 + i] = sum[i]; }
+  stats[to] = vec2<f32>(highest, total);
 }

@@ -98,13 +98,13 @@ export function loraDown(h: Tensor, x: Tensor, group: LowRankGroup): Call {
   const [M, K] = x.shape;
   const A = regionOf(group.sites.map((site) => site.A));
   const fields = group.sites.flatMap((s): Param[] => [s.rank, s.hidden, (s.A.offset - A.offset) / 4, 0, 0, 0, { f32: s.scale }, s.place]);
-  const tiles = (group.ranks / 4) * Math.ceil(M / 4);
+  const tiles = (group.ranks / 4) * Math.ceil(M / 8);
   return {
     kernel: 'lora_down',
     tensors: [h, x, A],
     params: [M, K, 0, group.ranks, group.sites.length, 0, { f32: 1 }, ...fields],
     grid: groups(tiles, 32),
-    flops: 2 * 2 * tiles * 16 * K,
+    flops: 2 * 2 * tiles * 32 * K,
   };
 }
 
@@ -180,7 +180,7 @@ export function attentionForward(
     constants: { HS },
     tensors: [o, lse, q, k, v, rows],
     params: [B, T, TK],
-    grid: groups(B * T * NH, 64),
+    grid: groups(B * Math.ceil(T / 2) * NH, 64),
     flops: SLOW * 4 * B * T * TK * NH * HS,
   };
 }
