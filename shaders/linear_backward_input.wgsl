@@ -1,25 +1,24 @@
 // linear_backward_input: dx[m, k] = (ACCUMULATE: dx[m, k] +) sum_n dy[m, n] * w[n, k]
 // The gradient of a linear's input; the weights are read through a weight reader.
 //
-//   dx      (M, K)       f32    read+write
+//   dx      (M, K)       f32    read+write  K a multiple of 4
 //   dy      (M, STRIDE)  f32    read        N columns from COLUMN on; both multiples of 4; where N is not, the columns up to the next one hold 0
 //   weights (N, K)       shard  read        through a weight reader
 //
+// Sizes are params, so that one compiled kernel serves every linear: compiling takes SwiftShader half a second.
 // dispatch: one thread for 8 rows x 8 columns of dx, columns fastest; no workgroup memory, no barrier.
 
 override WG: u32 = 32u; // threads per workgroup
-override K: u32;        // input features, a multiple of 4
-override ACCUMULATE: bool = false;
 
-struct Params { first: u32, M: u32, N: u32, STRIDE: u32, COLUMN: u32 }
+struct Params { first: u32, M: u32, N: u32, K: u32, STRIDE: u32, COLUMN: u32, ACCUMULATE: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 
 fn store(row: u32, at: u32, left: vec4<f32>, right: vec4<f32>, both: bool) {
   if (row >= params.M) { return; }
-  let i = row * (K / 4u) + at;
-  if (ACCUMULATE) {
+  let i = row * (params.K / 4u) + at;
+  if (params.ACCUMULATE == 1u) {
     dx[i] += left;
     if (both) { dx[i + 1u] += right; }
   } else {
@@ -30,7 +29,7 @@ fn store(row: u32, at: u32, left: vec4<f32>, right: vec4<f32>, both: bool) {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let K4 = K / 4u;
+  let K4 = params.K / 4u;
   let tiles = (K4 + 1u) / 2u;
   let tile = (group.x + params.first) * WG + lane;
   let row = (tile / tiles) * 8u;

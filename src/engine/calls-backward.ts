@@ -50,9 +50,8 @@ export function linearBackwardInput(dx: Tensor, dy: Columns, w: Matrix, accumula
     const tiles = Math.ceil(M / 8) * Math.ceil(K / 8);
     return {
       kernel: `linear_backward_input_${tensor.dtype}`,
-      overrides: { K, ACCUMULATE: accumulate || i > 0 ? 1 : 0 },
       tensors: [dx, dy.tensor, tensor],
-      params: [M, N, last(dy.tensor), dy.column + first],
+      params: [M, N, K, last(dy.tensor), dy.column + first, accumulate || i > 0 ? 1 : 0],
       grid: groups(tiles, 32),
       flops: 2 * tiles * 64 * N,
     };
@@ -111,13 +110,13 @@ export function loraDownDropout(h: Tensor, x: Tensor, group: LowRankGroup, dropo
   const [M, K] = x.shape;
   const a = regionOf(group.sites.map((site) => site.A));
   const b = regionOf(group.sites.map((site) => site.B));
-  const tiles = (group.ranks / 4) * Math.ceil(M / 4);
+  const tiles = (group.ranks / 4) * Math.ceil(M / 8);
   return {
     kernel: 'lora_down_dropout',
     tensors: [h, x, a, dropout.micro],
     params: loraParams(group, M, K, 0, [], a, b, dropout.rate),
     grid: groups(tiles, 32),
-    flops: SLOW * 2 * tiles * 16 * K,
+    flops: SLOW * 2 * tiles * 32 * K,
   };
 }
 
@@ -152,31 +151,31 @@ export function loraBackward(
   const suffix = dropout === undefined ? '' : '_dropout';
   const micro = dropout === undefined ? [] : [dropout.micro];
   const outputs = sites.reduce((sum, site) => sum + site.B.shape[0], 0);
-  const hTiles = (ranks / 4) * Math.ceil(M / 4);
+  const hTiles = (ranks / 4) * Math.ceil(M / 8);
   const bTiles = sites.reduce((sum, site) => sum + Math.ceil(site.B.shape[0] / 8) * Math.ceil(site.rank / 4), 0);
   const aTiles = (ranks / 4) * Math.ceil(K / 8);
-  const xTiles = Math.ceil(M / 4) * Math.ceil(K / 8);
+  const xTiles = Math.ceil(M / 8) * Math.ceil(K / 8);
   return {
     hidden: {
       kernel: 'lora_backward_hidden',
       tensors: [dh, dy, b],
       params,
       grid: groups(hTiles, 32),
-      flops: (2 * 2 * hTiles * 16 * outputs) / sites.length,
+      flops: (2 * 2 * hTiles * 32 * outputs) / sites.length,
     },
     input: {
       kernel: `lora_backward_input${suffix}`,
       tensors: [dx, dh, a, ...micro],
       params,
       grid: groups(xTiles, 32),
-      flops: 2 * 2 * xTiles * 32 * ranks,
+      flops: 2 * 2 * xTiles * 64 * ranks,
     },
     a: {
       kernel: `lora_backward_a${suffix}`,
       tensors: [regionOf(sites.map((site) => gradient(site.A))), dh, x, ...micro],
       params,
       grid: groups(aTiles, 32),
-      flops: SLOW * 2 * aTiles * 32 * M,
+      flops: (dropout === undefined ? 2 : 2 * SLOW) * 2 * aTiles * 32 * M,
     },
     b: {
       kernel: 'lora_backward_b',
@@ -225,10 +224,10 @@ export function attentionBackward(
   { B, TQ, TK, offset }: AttentionShape,
   { NH, NKV, HS }: Pick<ModelConfig, 'NH' | 'NKV' | 'HS'>,
 ): Call[] {
-  const overrides = { NH, NKV, HS };
   const tensors = [dO, delta, lse, q, k, v];
-  const params = (stride: number): Param[] => [B, TQ, TK, offset, stride, NH * HS, (NH + NKV) * HS];
-  const products = 2 * B * TQ * TK * NH * HS;
+  const params = (stride: number): Param[] => [B, TQ, TK, offset, stride, NH * HS, (NH + NKV) * HS, NH, NKV, HS];
+  // Half of the pairs are seen; each costs an exp besides its products. Twice what SwiftShader takes, since a GPU likes this less than it likes a linear.
+  const cost = (products: number): number => B * TQ * TK * NH * (products * 2 * HS + 54);
   return [
     {
       kernel: 'attention_backward_delta',
@@ -240,19 +239,17 @@ export function attentionBackward(
     },
     {
       kernel: 'attention_backward_dq',
-      overrides,
       tensors: [dq, ...tensors],
       params: params(last(dq)),
-      grid: groups((B * up(TQ, 4) * NH) / 4, 32),
-      flops: SLOW * 3 * products,
+      grid: groups((B * up(TQ, 8) * NH) / 8, 32),
+      flops: cost(3),
     },
     {
       kernel: 'attention_backward_dkv',
-      overrides,
       tensors: [dkv, ...tensors],
       params: params(last(dkv)),
-      grid: groups((B * up(TK, 4) * NKV) / 4, 32),
-      flops: SLOW * 4 * products,
+      grid: groups((B * up(TK, 8) * NKV) / 8, 32),
+      flops: cost(5),
     },
   ];
 }

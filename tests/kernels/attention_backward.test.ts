@@ -7,8 +7,8 @@ import { emptyTensor, excess, randoms, readFloats, runCalls, tensorOf } from '..
 const [ATOL, RTOL] = [2e-5, 2e-5];
 
 test.each([
-  { B: 1, TQ: 1, TK: 1, NH: 1, NKV: 1, HS: 4, offset: 0 }, // below the tile of 4 x 4
-  { B: 1, TQ: 4, TK: 4, NH: 2, NKV: 1, HS: 8, offset: 0 }, // at it
+  { B: 1, TQ: 1, TK: 1, NH: 1, NKV: 1, HS: 4, offset: 0 }, // below the tile of 8 x 8
+  { B: 1, TQ: 8, TK: 8, NH: 2, NKV: 1, HS: 8, offset: 0 }, // at it
   { B: 2, TQ: 13, TK: 13, NH: 4, NKV: 2, HS: 16, offset: 0 }, // above, not a multiple
   { B: 2, TQ: 6, TK: 15, NH: 6, NKV: 2, HS: 12, offset: 9 }, // fewer queries than keys: the last ones
   { B: 1, TQ: 5, TK: 7, NH: 3, NKV: 3, HS: 64, offset: 1 }, // a key that no query sees
