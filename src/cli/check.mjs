@@ -6,8 +6,16 @@ const tsc = (project) => ({ what: `types of ${project}`, command: bin('typescrip
 const checks = [
   { what: 'Biome', command: bin('@biomejs/biome', 'bin/biome'), args: ['check', '--error-on-warnings', '.'] },
   ...['src/tsconfig.json', 'src/cli/tsconfig.json', 'workers/tsconfig.json', 'src/ui/tsconfig.json', 'tests/tsconfig.json'].map(tsc),
-  { what: 'Svelte', command: bin('svelte-check', 'bin/svelte-check'), args: ['--tsconfig', 'src/ui/tsconfig.json', '--fail-on-warnings', '--output', 'human'] },
-  { what: 'floating promises', command: bin('eslint', 'bin/eslint.js'), args: ['--config', 'src/cli/eslint.config.mjs', '--max-warnings', '0', 'src', 'workers', 'tests'] },
+  {
+    what: 'Svelte',
+    command: bin('svelte-check', 'bin/svelte-check'),
+    args: ['--tsconfig', 'src/ui/tsconfig.json', '--fail-on-warnings', '--output', 'human'],
+  },
+  {
+    what: 'floating promises',
+    command: bin('eslint', 'bin/eslint.js'),
+    args: ['--config', 'src/cli/eslint.config.mjs', '--max-warnings', '0', 'src', 'workers', 'tests'],
+  },
 ];
 let failed = 0;
 for (const { what, command, args } of checks) {

@@ -57,7 +57,12 @@ export function dawnEnvironment() {
   const env = { ...process.env };
   if (process.platform !== 'linux' || env.VK_ICD_FILENAMES || env.VK_DRIVER_FILES) return env;
   const browser = findBrowser();
-  const folders = ['/usr/lib/chromium', '/usr/lib/chromium-browser', '/opt/google/chrome', ...(browser ? [path.dirname(realpathSync(browser))] : [])];
+  const folders = [
+    '/usr/lib/chromium',
+    '/usr/lib/chromium-browser',
+    '/opt/google/chrome',
+    ...(browser ? [path.dirname(realpathSync(browser))] : []),
+  ];
   const folder = folders.find((dir) => existsSync(path.join(dir, 'vk_swiftshader_icd.json')));
   if (folder) {
     env.VK_ICD_FILENAMES = path.join(folder, 'vk_swiftshader_icd.json');

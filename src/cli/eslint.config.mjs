@@ -4,17 +4,43 @@ import path from 'node:path';
 import tseslint from 'typescript-eslint';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const typed = (tsconfig) => ({ parser: tseslint.parser, project: [path.join(root, tsconfig)], tsconfigRootDir: root, extraFileExtensions: ['.svelte'] });
+const typed = (tsconfig) => ({
+  parser: tseslint.parser,
+  project: [path.join(root, tsconfig)],
+  tsconfigRootDir: root,
+  extraFileExtensions: ['.svelte'],
+});
 const rules = { '@typescript-eslint/no-floating-promises': 'error' };
 const plugins = { '@typescript-eslint': tseslint.plugin };
 
 export default [
   { ignores: ['**/*.d.ts', '**/*.mjs'] },
-  { files: ['src/**/*.ts'], ignores: ['src/ui/**', 'src/client/**', 'src/storage/**', 'src/rpc/**', 'src/cli/**', 'src/main.ts', 'src/runtimes/**'], languageOptions: { parser: tseslint.parser, parserOptions: typed('src/tsconfig.json') }, plugins, rules },
-  { files: ['workers/**/*.ts', 'src/storage/**/*.ts', 'src/rpc/**/*.ts', 'src/runtimes/**/*.ts'], languageOptions: { parser: tseslint.parser, parserOptions: typed('workers/tsconfig.json') }, plugins, rules },
-  { files: ['src/cli/**/*.ts'], languageOptions: { parser: tseslint.parser, parserOptions: typed('src/cli/tsconfig.json') }, plugins, rules },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/ui/**', 'src/client/**', 'src/storage/**', 'src/rpc/**', 'src/cli/**', 'src/main.ts', 'src/runtimes/**'],
+    languageOptions: { parser: tseslint.parser, parserOptions: typed('src/tsconfig.json') },
+    plugins,
+    rules,
+  },
+  {
+    files: ['workers/**/*.ts', 'src/storage/**/*.ts', 'src/rpc/**/*.ts', 'src/runtimes/**/*.ts'],
+    languageOptions: { parser: tseslint.parser, parserOptions: typed('workers/tsconfig.json') },
+    plugins,
+    rules,
+  },
+  {
+    files: ['src/cli/**/*.ts'],
+    languageOptions: { parser: tseslint.parser, parserOptions: typed('src/cli/tsconfig.json') },
+    plugins,
+    rules,
+  },
   { files: ['tests/**/*.ts'], languageOptions: { parser: tseslint.parser, parserOptions: typed('tests/tsconfig.json') }, plugins, rules },
-  { files: ['src/ui/**/*.ts', 'src/client/**/*.ts', 'src/main.ts'], languageOptions: { parser: tseslint.parser, parserOptions: typed('src/ui/tsconfig.json') }, plugins, rules },
+  {
+    files: ['src/ui/**/*.ts', 'src/client/**/*.ts', 'src/main.ts'],
+    languageOptions: { parser: tseslint.parser, parserOptions: typed('src/ui/tsconfig.json') },
+    plugins,
+    rules,
+  },
   ...svelte.configs.base,
   {
     files: ['src/ui/**/*.svelte', 'src/ui/**/*.svelte.ts'],

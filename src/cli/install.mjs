@@ -20,10 +20,16 @@ const missing = wanted.filter((entry) => !isInstalled(entry)).map(([name]) => na
 if (missing.length > 0) {
   // `npm ci` starts from nothing, so where tests were installed before, they are installed again.
   const withTests = purpose === 'test' || forTests.some(isInstalled);
-  console.log(`Installing ${missing.length} package${missing.length === 1 ? '' : 's'} from the lockfile${withTests ? '' : ', without those for tests'}.`);
+  console.log(
+    `Installing ${missing.length} package${missing.length === 1 ? '' : 's'} from the lockfile${withTests ? '' : ', without those for tests'}.`,
+  );
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  execFileSync(npm, ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error', ...(withTests ? ['--include=dev'] : ['--omit=dev'])], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    shell: process.platform === 'win32',
-  });
+  execFileSync(
+    npm,
+    ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error', ...(withTests ? ['--include=dev'] : ['--omit=dev'])],
+    {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      shell: process.platform === 'win32',
+    },
+  );
 }

@@ -31,7 +31,9 @@ if (wanted('unit')) {
     const report = JSON.parse(readFileSync(file, 'utf8'));
     count(report.numPassedTests, report.numFailedTests, report.numPendingTests + (report.numTodoTests ?? 0));
     // A file that could not be loaded fails without a failed test.
-    const broken = report.testResults.filter((result) => result.status === 'failed' && result.assertionResults.every((a) => a.status !== 'failed'));
+    const broken = report.testResults.filter(
+      (result) => result.status === 'failed' && result.assertionResults.every((a) => a.status !== 'failed'),
+    );
     for (const result of broken) console.log(`FAILED to run: ${result.name}`);
     total.failed += broken.length;
     if (!ok && report.numFailedTests === 0 && broken.length === 0) total.failed++;

@@ -2,5 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { dawnEnvironment } from './environment.mjs';
 
-const run = spawnSync(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)], { stdio: 'inherit', env: dawnEnvironment() });
+const run = spawnSync(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)], {
+  stdio: 'inherit',
+  env: dawnEnvironment(),
+});
 process.exit(run.status ?? 1);
