@@ -17,8 +17,9 @@ export const harnessAddress = (): string => address;
 /** Builds and serves the harness for the specs of one file. */
 export function useHarness(): void {
   let close: () => Promise<void> = async () => undefined;
-  const outDir = mkdtempSync(path.join(os.tmpdir(), 'maquette-harness-'));
+  let outDir = '';
   test.beforeAll(async () => {
+    outDir = mkdtempSync(path.join(os.tmpdir(), 'maquette-harness-'));
     const served = await serveHarness(outDir);
     address = served.address;
     close = served.close;
