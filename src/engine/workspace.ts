@@ -109,6 +109,7 @@ export async function createWorkspace(
   const widths = lowRankWidths(patch);
   const bytes = workspaceBytes(config, M, widths);
   checkMemory(gpu, bytes, B, T, limit);
+  checkBindings(gpu, config, B, T);
   const made: Workspace[] = [];
   try {
     return await allocating(gpu, `Training on ${B} × ${T} tokens`, bytes, () => {
@@ -152,6 +153,19 @@ function checkMemory(gpu: Gpu, bytes: number, B: number, T: number, limit: numbe
       facts: { bytes: total, limit, weights, activations: activations + bytes, training },
     },
   );
+}
+
+/** Each tensor is bound whole, and this device binds so many bytes at once. */
+function checkBindings(gpu: Gpu, { C, F, NH, NKV, HS }: ModelConfig, B: number, T: number): void {
+  const most = gpu.device.limits.maxStorageBufferBindingSize;
+  const row = 4 * T * Math.max(C, 2 * F, (NH + 2 * NKV) * HS);
+  if (B * row <= most) return;
+  const rows = Math.floor(most / row);
+  throw new AppError('gpu/out-of-memory', `A batch of ${B} × ${T} tokens needs a block of ${Math.ceil((B * row) / 1e6)} MB on the GPU.`, {
+    why: `This device gives a program at most ${Math.floor(most / 1e6)} MB in one block.`,
+    fix: rows >= 1 ? `Set the batch size to ${rows}.` : 'Use shorter texts or a smaller model.',
+    facts: { bytes: B * row, limit: most },
+  });
 }
 
 export function destroyWorkspace(gpu: Gpu, { acts, grads, lowRank, shapes }: Workspace): void {
