@@ -1,27 +1,53 @@
-// Everything the engine's worker can do, each function from its own file.
-import { mapColumns } from '../../src/data/columns.ts';
+// Everything the engine's worker can do, each function from its own file. What a first visit does not need is loaded when it is first asked for.
 import { AppError } from '../../src/lib/error.ts';
-import { drawShots } from '../../src/methods/compose.ts';
 import { declarations } from '../../src/methods/registry.ts';
 import { metricDeclarations } from '../../src/metrics/registry.ts';
 import type { DeviceReport, EngineApi } from '../../src/rpc/contract.ts';
+import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import { eraseEverything } from '../../src/storage/erase.ts';
-import { chat } from './chat.ts';
-import { board, compare, deleteContestant, ensureBase, openTest, promptCost, savePrompt } from './contestants.ts';
-import { dataReport, importData, previewRow, propose } from './data.ts';
-import { exportContestant, exportTargets } from './exporting.ts';
-import { planFit } from './fit-plan.ts';
-import { JOB_LOCK, runFit } from './fitting.ts';
-import { importContestant } from './importing.ts';
-import { endInterruptedRuns } from './keep-trained.ts';
-import { measure } from './measure.ts';
-import { deleteModel, importModel, inspectModel, loadModel, memoryToTrain, statusOf, unloadModel } from './models.ts';
-import { exclusive, needLoaded, type Session, sessionGpu, unload } from './session.ts';
-import { readTaskData } from './task-data.ts';
+import { interruptedRuns } from '../../src/storage/runs.ts';
+import { exclusive, JOB_LOCK, needLoaded, type Session, sessionGpu, statusOf, unload } from './session.ts';
+
+/** A module that could not be fetched says so. @throws 'app/part-missing' */
+async function part<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new AppError('app/part-missing', 'A part of this program could not be loaded.', {
+      why: 'It is read from this site when it is first needed, and the site did not give it.',
+      fix: 'Check that the site is reachable, then reload the page. What was saved is safe.',
+      cause,
+    });
+  }
+}
+const chats = () => part(() => import('./chat.ts'));
+const columns = () => part(() => import('../../src/data/columns.ts'));
+const contestants = () => part(() => import('./contestants.ts'));
+const data = () => part(() => import('./data.ts'));
+const exporting = () => part(() => import('./exporting.ts'));
+const fitting = () => part(() => import('./fitting.ts'));
+const importing = () => part(() => import('./importing.ts'));
+const measuring = () => part(() => import('./measure.ts'));
+const models = () => part(() => import('./models.ts'));
+const plans = () => part(() => import('./fit-plan.ts'));
+const shots = () => part(() => import('./shots.ts'));
+const trained = () => part(() => import('./keep-trained.ts'));
+
+/** With a model here a person may unplug the network: from then on nothing is read from the site. */
+function fetchAll(): void {
+  const all = [chats, columns, contestants, data, exporting, fitting, importing, measuring, models, plans, shots, trained];
+  void Promise.allSettled(all.map((load) => load()));
+}
+
+/** A run of a closed tab ends as stopped, its best kept. */
+async function recover(): Promise<void> {
+  if ((await interruptedRuns()).length === 0) await freeUnreferenced();
+  else await (await trained()).endInterruptedRuns(JOB_LOCK);
+}
 
 export function engineApi(session: Session): EngineApi {
   // Boards wait for it, so that a run of a closed tab is never shown as if it went on.
-  const recovered = endInterruptedRuns(JOB_LOCK);
+  const recovered = recover();
   recovered.catch(() => undefined); // thrown where it is awaited
   return {
     device: () => deviceReport(session),
@@ -29,46 +55,50 @@ export function engineApi(session: Session): EngineApi {
     methods: async () => declarations(session.loaded?.record.config),
     metrics: async () => metricDeclarations(),
 
-    importData: async (content, fileName) => importData(content, fileName),
-    mapColumns: async (table, roles) => mapColumns(table, roles),
-    propose: async (rows) => propose(rows),
-    dataReport: (taskId) => dataReport(session, taskId),
-    previewRow: (taskId, rowId, prompt) => previewRow(session, taskId, rowId, prompt),
+    importData: async (content, fileName) => (await data()).importData(content, fileName),
+    mapColumns: async (table, roles) => (await columns()).mapColumns(table, roles),
+    propose: async (rows) => (await data()).propose(rows),
+    dataReport: async (taskId) => (await data()).dataReport(session, taskId),
+    previewRow: async (taskId, rowId, prompt) => (await data()).previewRow(session, taskId, rowId, prompt),
 
-    inspectModel,
-    importModel,
-    loadModel: (modelId, onProgress, signal) => loadModel(session, modelId, onProgress, signal),
-    unloadModel: () => unloadModel(session),
+    inspectModel: async (files) => (await models()).inspectModel(files),
+    importModel: async (...args) => (await models()).importModel(...args),
+    async loadModel(modelId, onProgress, signal) {
+      const status = await (await models()).loadModel(session, modelId, onProgress, signal);
+      fetchAll();
+      return status;
+    },
+    unloadModel: async () => (await models()).unloadModel(session),
     modelStatus: async () => statusOf(session),
-    deleteModel: (modelId) => deleteModel(session, modelId),
-    memoryToTrain,
+    deleteModel: async (modelId) => (await models()).deleteModel(session, modelId),
+    memoryToTrain: async (modelId, storage) => (await models()).memoryToTrain(modelId, storage),
 
-    ensureBase: (taskId) => ensureBase(session, taskId),
+    ensureBase: async (taskId) => (await contestants()).ensureBase(session, taskId),
     async promptTokens(taskId, prompt) {
       needLoaded(session);
-      return promptCost(session, await readTaskData(taskId), prompt);
+      return (await shots()).promptTokens(session, taskId, prompt);
     },
-    drawShots: async (taskId, count, seed) => drawShots((await readTaskData(taskId)).dataset.train, count, seed),
-    savePrompt: (taskId, prompt, name) => savePrompt(session, taskId, prompt, name),
-    measure: (ids, split, onProgress, signal) => measure(session, ids, split, onProgress, signal),
-    openTest,
+    drawShots: async (taskId, count, seed) => (await shots()).drawShots(taskId, count, seed),
+    savePrompt: async (taskId, prompt, name) => (await contestants()).savePrompt(session, taskId, prompt, name),
+    measure: async (ids, split, onProgress, signal) => (await measuring()).measure(session, ids, split, onProgress, signal),
+    openTest: async (taskId) => (await contestants()).openTest(taskId),
     async board(taskId, split) {
       await recovered;
-      return board(session, taskId, split);
+      return (await contestants()).board(session, taskId, split);
     },
-    compare,
-    deleteContestant: (contestantId) => deleteContestant(session, contestantId),
+    compare: async (...args) => (await contestants()).compare(...args),
+    deleteContestant: async (contestantId) => (await contestants()).deleteContestant(session, contestantId),
 
-    planFit: (spec) => planFit(session, spec),
+    planFit: async (spec) => (await plans()).planFit(session, spec),
     async fit(spec, onEvent, signal) {
       await recovered;
-      return runFit(session, spec, onEvent, signal);
+      return (await fitting()).runFit(session, spec, onEvent, signal);
     },
-    chat: (request, onText, signal) => chat(session, request, onText, signal),
+    chat: async (request, onText, signal) => (await chats()).chat(session, request, onText, signal),
 
-    exportTargets,
-    exportContestant,
-    importContestant: (taskId, files) => importContestant(session, taskId, files),
+    exportTargets: async (contestantId) => (await exporting()).exportTargets(contestantId),
+    exportContestant: async (contestantId, format) => (await exporting()).exportContestant(contestantId, format),
+    importContestant: async (taskId, files) => (await importing()).importContestant(session, taskId, files),
 
     eraseEverything: () =>
       exclusive(session, { kind: 'deleting', what: 'everything is being erased' }, async () => {

@@ -19,10 +19,8 @@ import { encodeRow } from './data.ts';
 import { encodeTraining } from './fit-plan.ts';
 import { keepTrained } from './keep-trained.ts';
 import { createRunLog, type RunLog } from './run-log.ts';
-import { exclusive, type Loaded, needLoaded, type Session } from './session.ts';
+import { exclusive, JOB_LOCK, type Loaded, needLoaded, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, rowLimitOf, type TaskData } from './task-data.ts';
-
-export const JOB_LOCK = 'maquette gpu-job';
 
 /** One training at a time on a device, whichever tab it is in. @throws 'engine/other-tab', 'engine/busy', and as the method */
 export function runFit(

@@ -13,7 +13,7 @@ import { createPromptRenderer } from '../../src/text/prompt.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
 import { chatBytes, loraTrainingBytes, plannedMemory } from './memory.ts';
 import { clock } from './progress.ts';
-import { exclusive, type Session, sessionGpu, unload } from './session.ts';
+import { exclusive, type Session, sessionGpu, statusOf, unload } from './session.ts';
 
 export function pickedSource({ path, file }: PickedFile): ByteSource {
   return {
@@ -179,18 +179,6 @@ export async function loadModel(
     await saveModel({ ...record, lastUsedAt: Date.now() });
     return statusOf(session) ?? { modelId: id, storage: record.storage, memory: engine.memory, context: engine.config.context };
   });
-}
-
-export function statusOf(session: Session): ModelStatus | undefined {
-  const { loaded } = session;
-  if (loaded === undefined) return undefined;
-  const { weights, activations, training } = loaded.engine.memory;
-  return {
-    modelId: loaded.record.id,
-    storage: loaded.engine.storage,
-    memory: { weights, activations, training },
-    context: loaded.engine.config.context,
-  };
 }
 
 export async function unloadModel(session: Session): Promise<void> {

@@ -2,8 +2,12 @@
 import { type Gpu, openGpu } from '../../src/engine/gpu.ts';
 import type { Engine, Patch } from '../../src/engine/types.ts';
 import { AppError } from '../../src/lib/error.ts';
+import type { ModelStatus } from '../../src/rpc/contract.ts';
 import type { ModelRecord } from '../../src/storage/types.ts';
 import type { PromptRenderer, TemplateRenderer, Tokenizer } from '../../src/text/types.ts';
+
+/** Held by the tab that trains. */
+export const JOB_LOCK = 'maquette gpu-job';
 
 export interface Loaded {
   readonly record: ModelRecord;
@@ -102,4 +106,16 @@ export function unload(session: Session): void {
   session.loaded = undefined;
   for (const patch of loaded.patches.values()) loaded.engine.disposePatch(patch);
   loaded.engine.dispose();
+}
+
+/** What is on the GPU now. */
+export function statusOf({ loaded }: Session): ModelStatus | undefined {
+  if (loaded === undefined) return undefined;
+  const { weights, activations, training } = loaded.engine.memory;
+  return {
+    modelId: loaded.record.id,
+    storage: loaded.engine.storage,
+    memory: { weights, activations, training },
+    context: loaded.engine.config.context,
+  };
 }
