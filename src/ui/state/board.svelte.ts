@@ -2,6 +2,7 @@ import { engine } from '../../client/engine-client.ts';
 import type { Board, BoardRow, ExampleComparison, Paired, Split } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import { onChange } from '../../storage/changes.ts';
+import { coalesced } from '../coalesced.ts';
 import { job } from './job.svelte.ts';
 import { models } from './models.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
@@ -27,7 +28,6 @@ class BoardState {
   /** Contestants whose score is missing, stale or half done. */
   missing = $derived((this.board?.rows ?? []).filter((row) => row.state === 'none' || row.state === 'stale' || row.state === 'partial'));
   #taskId: string | undefined;
-  #asked = 0;
 
   /** Reads the board now and after every change of what it is made of. For an `$effect`: returns what stops it. */
   follow(taskId: string | undefined, split: Split): () => void {
@@ -35,27 +35,29 @@ class BoardState {
       this.board = undefined;
       this.close();
       this.split = 'validation';
-    }
+    } else this.split = split;
     this.#taskId = taskId;
     if (taskId === undefined) return () => undefined;
-    void this.refresh(split);
+    void this.refresh();
     return onChange(({ store }) => {
       if (store !== 'models' && store !== 'settings') void this.refresh();
     });
   }
-  async refresh(split = this.split): Promise<void> {
+  /** Reads again; never rejects. While rows are scored changes come many a second: they cost one reading at a time. */
+  refresh = coalesced(() => this.#read());
+  async #read(): Promise<void> {
     const taskId = this.#taskId;
     if (taskId === undefined) return;
-    this.#asked += 1;
-    const asked = this.#asked;
+    const split = this.split;
+    const left = () => taskId !== this.#taskId || split !== this.split;
     try {
       const board = await engine().board(taskId, split);
-      if (asked !== this.#asked) return;
+      if (left()) return;
       this.board = board;
       this.error = undefined;
       if (this.openedId !== undefined) await this.#compare();
     } catch (error) {
-      if (asked === this.#asked) this.error = asAppError(error);
+      if (!left()) this.error = asAppError(error);
     }
   }
 

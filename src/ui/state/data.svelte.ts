@@ -5,6 +5,7 @@ import type { DataReport, DataRow } from '../../rpc/contract.ts';
 import { onChange } from '../../storage/changes.ts';
 import { readDataset, saveRows } from '../../storage/tasks.ts';
 import type { DatasetRecord } from '../../storage/types.ts';
+import { coalesced } from '../coalesced.ts';
 import { tasks } from './tasks.svelte.ts';
 
 export interface ShownRow {
@@ -31,7 +32,6 @@ class DataState {
     this.rows.find((row) => row.id === this.currentId) ?? this.rows.find((row) => row.row?.split === 'train') ?? this.rows[0],
   );
   #taskId: string | undefined;
-  #asked = 0;
 
   /** Reads the task's rows now and after every change of them. For an `$effect`: returns what stops it. */
   follow(taskId: string | undefined): () => void {
@@ -47,25 +47,22 @@ class DataState {
       if (store === 'all' || ((store === 'datasets' || store === 'tasks') && key === taskId)) void this.refresh();
     });
   }
-  async refresh(): Promise<void> {
+  /** Reads again; never rejects. Resolves when what was read began after the call. */
+  refresh = coalesced(() => this.#read());
+  async #read(): Promise<void> {
     const taskId = this.#taskId;
     if (taskId === undefined) return;
-    this.#asked += 1;
-    const asked = this.#asked;
+    const left = () => taskId !== this.#taskId;
     try {
       const dataset = await readDataset(taskId);
-      if (asked !== this.#asked) return;
+      if (left()) return;
       this.dataset = dataset;
-      if (dataset.rows.length === 0) {
-        this.report = undefined;
-      } else {
-        const report = await engine().dataReport(taskId);
-        if (asked !== this.#asked) return;
-        this.report = report;
-      }
+      const report = dataset.rows.length === 0 ? undefined : await engine().dataReport(taskId);
+      if (left()) return;
+      this.report = report;
       this.error = undefined;
     } catch (error) {
-      if (asked === this.#asked) this.error = asAppError(error);
+      if (!left()) this.error = asAppError(error);
     }
   }
   show(rowId: string): void {
