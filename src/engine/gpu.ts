@@ -80,6 +80,8 @@ export interface Gpu {
   /** Resolves when the device is lost, with what the browser said. */
   readonly lost: Promise<string>;
   isLost: boolean;
+  /** Set to time kernels: every dispatch then gets a pass of its own, with the timestamps that this hands out for a kernel's name and its FLOPs. */
+  profile?: ((kernel: string, flops: number) => GPUComputePassTimestampWrites) | undefined;
 }
 
 /** @throws 'gpu/unavailable' where there is no adapter or no device */
@@ -303,17 +305,22 @@ export class Plan {
     options: { signal?: AbortSignal | undefined; from?: number; to?: number; tail?: (encoder: GPUCommandEncoder) => void } = {},
   ): Promise<boolean> {
     const { signal, tail, from = 0, to = this.steps.length } = options;
+    const { profile } = this.gpu;
     const budget = this.gpu.flopsPerSecond * BUDGET_SECONDS;
     const waiting: Promise<unknown>[] = [];
     let at = from;
     do {
       if (signal?.aborted) return false;
       const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
-      const pass = encoder.beginComputePass({ label: this.label });
+      let pass = encoder.beginComputePass({ label: this.label });
       let spent = 0;
       while (at < to) {
         const step = this.steps[at]!;
         if (spent > 0 && spent + step.flops > budget) break;
+        if (profile !== undefined) {
+          pass.end();
+          pass = encoder.beginComputePass({ label: step.group.label, timestampWrites: profile(step.group.label, step.flops) });
+        }
         pass.setPipeline(step.pipeline);
         pass.setBindGroup(0, step.group);
         pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2]);
