@@ -33,24 +33,31 @@ function policyForDevelopment(): Plugin {
 /** The oldest browsers that have both WebGPU and light-dark(): without this, colours are rewritten for older ones and mix differently. */
 const CSS_TARGET = ['chrome123', 'edge123', 'firefox128', 'safari17.5'];
 
-/** The site, or with `--mode cli` the programs for Node: the same sources, shaders included. */
+/** Programs for Node by `--mode`: those of src/cli, and the checks of tests/real. Each mode has a folder of its own, `dist-MODE`. */
+const PROGRAMS: Readonly<Record<string, Record<string, string>>> = {
+  cli: { bench: 'src/cli/bench.ts', conformance: 'src/cli/conformance.ts' },
+  real: { checks: 'tests/real/checks.ts' },
+};
+
+/** The site, or with `--mode cli` and the like programs for Node: the same sources, shaders included. */
 export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
     worker: { format: 'es', plugins: () => [plantedLeak()] },
     plugins: [svelte({ configFile: false }), plantedLeak(), policyForDevelopment()],
   };
-  if (mode === 'cli') {
+  const programs = PROGRAMS[mode];
+  if (programs !== undefined) {
     return {
       ...shared,
       publicDir: false,
       build: {
-        outDir: 'dist-cli',
+        outDir: `dist-${mode}`,
         target: 'node20',
         minify: false,
         ssr: true,
         rolldownOptions: {
-          input: { conformance: 'src/cli/conformance.ts' },
+          input: programs,
           output: { entryFileNames: '[name].mjs' },
           external: ['webgpu'],
         },

@@ -1,0 +1,18 @@
+import path from 'node:path';
+import { defineConfig } from '@playwright/test';
+import base from '../../playwright.config.ts';
+
+/** The main job on a real model: the same browser and server as the browser tests, with the time that a software GPU needs. */
+// biome-ignore lint/style/noDefaultExport: Playwright reads its configuration there
+export default defineConfig({
+  ...base,
+  testDir: '.',
+  testMatch: 'site.spec.ts',
+  timeout: 5_400_000,
+  outputDir: path.join(process.env.MAQUETTE_REAL_WORK ?? '.real/work', 'browser'),
+  reporter: [['list', { printSteps: true }]],
+  webServer:
+    base.webServer === undefined || Array.isArray(base.webServer)
+      ? []
+      : { ...base.webServer, cwd: path.resolve(import.meta.dirname, '../..') },
+});
