@@ -31,9 +31,11 @@ export const fieldName = (name: string): string =>
 export function looksLikeHeader(first: readonly string[], rest: readonly (readonly string[])[]): boolean {
   const names = first.map(fieldName);
   const known = [...ANSWER_NAMES, ...INPUT_NAMES, ...SYSTEM_NAMES, ...ID_NAMES];
-  if (new Set(names).size !== names.length) return false;
-  const matches = names.filter((name) => known.includes(name)).length;
-  if (matches >= 2 || (matches === 1 && names.length <= 2)) return !rest.some((cells) => cells.join('\n') === first.join('\n'));
+  const different = new Set(names);
+  const matches = [...different].filter((name) => known.includes(name)).length;
+  if (matches >= 2 || (matches === 1 && names.length <= 2 && different.size === names.length))
+    return !rest.some((cells) => cells.join('\n') === first.join('\n'));
+  if (different.size !== names.length) return false;
   const plain = names.every((name) => name !== '' && name.length <= 30 && !/[.?!,:;\d]/u.test(name));
   if (!plain || rest.length === 0) return false;
   const longer = first.filter((cell, i) => {

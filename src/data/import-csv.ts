@@ -85,6 +85,23 @@ function commonWidth(rows: readonly RawRow[]): number {
   return [...counts].reduce((best, next) => (next[1] > best[1] || (next[1] === best[1] && next[0] > best[0]) ? next : best), [0, 0])[0];
 }
 
+/** Two columns of one name stay two: the later one gets a number, and that is said. */
+function uniqueNames(names: readonly string[], findings: FindingList, line: number): string[] {
+  const seen = new Map<string, number>();
+  return names.map((name) => {
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    if (times === 1) return name;
+    findings.add(
+      'warn',
+      'data/same-name',
+      `More than one column is named "${name}"; number ${times} is shown as "${name} (${times})".`,
+      line,
+    );
+    return `${name} (${times})`;
+  });
+}
+
 /** A table out of CSV, TSV or semicolon text, lines ending in "\n". Rows with more or fewer cells than the header are named and left out. */
 export function readTable(text: string, findings: FindingList, fileName?: string): ReadTable {
   const delimiter = delimiterOf(text);
@@ -98,7 +115,11 @@ export function readTable(text: string, findings: FindingList, fileName?: string
   const body = hasHeader ? rows.slice(1) : rows;
   const width = hasHeader ? rows[0].cells.length : commonWidth(rows);
   const header = hasHeader
-    ? rows[0].cells.map((name, i) => name.trim() || `Column ${i + 1}`)
+    ? uniqueNames(
+        rows[0].cells.map((name, i) => name.trim() || `Column ${i + 1}`),
+        findings,
+        rows[0].line,
+      )
     : Array.from({ length: width }, (_, i) => `Column ${i + 1}`);
   const kept: RawRow[] = [];
   for (const { cells, line } of body) {
