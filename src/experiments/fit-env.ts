@@ -39,7 +39,7 @@ export function createFitEnv(options: FitEnvOptions): FitEnv {
     sample: (step, name, text) => events.sample(step, name, text),
     best: (step, score) => events.best(step, score),
     note: (code, text) => events.note(code, text),
-    checkpoint: (state) => events.checkpoint(state),
+    checkpoint: (state, patch) => events.checkpoint(state, patch),
     encode: (example, words) => renderer.withAnswer(composeMessages(words, example.messages), example.targets[0]),
     generate: async (words, messages, patch) => {
       const tokens: number[] = [];

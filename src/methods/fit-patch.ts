@@ -275,7 +275,7 @@ class Run {
     const stepsAPass = Math.ceil(this.train.length / this.config.batch);
     let randomCounter = 0;
     for (let s = 0; s < step; s++) randomCounter += Math.ceil(order[s].length / this.config.microBatch);
-    await env.checkpoint({
+    const checkpoint: Checkpoint = {
       optimizer: best?.step === step ? best.optimizer : await engine.saveState(patch),
       epoch: Math.floor(step / stepsAPass),
       position: step % stepsAPass,
@@ -284,7 +284,8 @@ class Run {
       sinceBest,
       ...(best === undefined ? {} : { best }),
       kernels: engine.kernels,
-    });
+    };
+    await env.checkpoint(checkpoint, patch);
     this.savedAt = performance.now();
   }
 }

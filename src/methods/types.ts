@@ -59,8 +59,8 @@ export interface FitEnv {
   note(code: string, text: string): void; // something a person should be told, such as rows left out
   /** Up to three pinned conversations to answer before and during. */
   readonly pinned: readonly { readonly name: string; readonly messages: readonly Message[] }[];
-  /** Resolves when the state is safe on disk. */
-  checkpoint(state: Checkpoint): Promise<void>;
+  /** Resolves when the state is safe on disk; `patch` says how its bytes are laid out. */
+  checkpoint(state: Checkpoint, patch: Patch): Promise<void>;
   readonly resumeFrom?: Checkpoint;
   readonly signal: AbortSignal;
 }

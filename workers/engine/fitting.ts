@@ -1,10 +1,9 @@
 // Training: hands a method what it may touch, keeps its states safe, and makes an adapter and a contestant of what it learned.
 
-import { greedy, type Patch } from '../../src/engine/types.ts';
-import { evaluate } from '../../src/experiments/runner.ts';
+import type { Patch } from '../../src/engine/types.ts';
+import { createFitEnv } from '../../src/experiments/fit-env.ts';
 import type { Cost } from '../../src/experiments/types.ts';
 import { AppError, asAppError, isAbort } from '../../src/lib/error.ts';
-import { composeMessages } from '../../src/methods/compose.ts';
 import { methodById } from '../../src/methods/registry.ts';
 import type { Checkpoint, FitEnv } from '../../src/methods/types.ts';
 import type { FitEvent, FitSpec } from '../../src/rpc/contract.ts';
@@ -15,7 +14,6 @@ import { saveRun } from '../../src/storage/runs.ts';
 import type { ContestantRecord } from '../../src/storage/types.ts';
 import { encodeCheckpoint, placesOf, type TensorPlace } from './checkpoints.ts';
 import { checkShots, promptBytes, promptCost } from './contestants.ts';
-import { encodeRow } from './data.ts';
 import { encodeTraining } from './fit-plan.ts';
 import { keepTrained } from './keep-trained.ts';
 import { createRunLog, type RunLog } from './run-log.ts';
@@ -113,50 +111,33 @@ async function failed(log: RunLog, error: unknown, cost: Cost): Promise<void> {
 }
 
 function fitEnv(loaded: Loaded, data: TaskData, spec: FitSpec, log: RunLog, watch: { peakBytes: number }, signal: AbortSignal): FitEnv {
-  const { engine, renderer, tokenizer } = loaded;
+  const { engine, renderer } = loaded;
   const { task, dataset, metric } = data;
-  let places: readonly TensorPlace[] = [];
   const see = (): void => {
     const { weights, activations, training } = engine.memory;
     watch.peakBytes = Math.max(watch.peakBytes, weights + activations + training);
   };
-  return {
+  return createFitEnv({
+    ...{ engine, renderer, metric, signal },
     train: dataset.train,
     validation: dataset.validation,
-    metric,
     seed: spec.seed,
     prompt: spec.prompt,
-    rowLimit: rowLimitOf(task, engine.config.context),
-    engine,
     pinned: spec.pinned,
-    signal,
-    encode: (example, prompt) => encodeRow(renderer, example, prompt),
-    async generate(prompt, messages, patch) {
-      const asked = await renderer.prompt(composeMessages(prompt, messages));
-      const sampling = greedy(longestAnswerOf(data, renderer, prompt), renderer.stopIds);
-      const ids: number[] = [];
-      for await (const id of engine.generate(asked, sampling, patch, signal)) if (!renderer.stopIds.includes(id)) ids.push(id);
-      return tokenizer.decode(ids);
+    longestAnswer: longestAnswerOf(data, renderer, spec.prompt),
+    rowLimit: rowLimitOf(task, engine.config.context),
+    events: {
+      progress(step, steps) {
+        see();
+        log.progress(step, steps);
+      },
+      report: log.report,
+      sample: log.sample,
+      best: log.best,
+      note: log.note,
+      checkpoint: (state, patch) => keepState(log, state, placesOf(patch)),
     },
-    async evaluate({ prompt, patch }) {
-      // The same rows, prompt and code as the board's, so that the best checkpoint is the one the board would prefer.
-      if (patch !== undefined) places = placesOf(patch);
-      const longestAnswer = longestAnswerOf(data, renderer, prompt);
-      const { results } = await evaluate({ engine, renderer, metric, rows: dataset.validation, prompt, patch, longestAnswer, signal });
-      see();
-      const perExample = Float32Array.from(results, ({ score }) => score);
-      return { mean: perExample.reduce((sum, score) => sum + score, 0) / Math.max(1, perExample.length), perExample };
-    },
-    progress(step, steps) {
-      see();
-      log.progress(step, steps);
-    },
-    report: log.report,
-    sample: log.sample,
-    best: log.best,
-    note: log.note,
-    checkpoint: (state) => keepState(log, state, places),
-  };
+  });
 }
 
 /** Writes a new file, then points to it, then frees the old one: a torn write is never the head (reliability.md section 0.9). */
