@@ -153,34 +153,41 @@ function kernelsHash(): string {
   return `direct ${hash.toString(16).padStart(8, '0')}`;
 }
 
-/** FLOP/s of a linear of this model: the best of the runs that fit in about 30 ms, three at least, since other programs may be at work. */
+/** FLOP/s of a linear of this model: as many in one submit as take about 30 ms, since a fast GPU ends one before it can be timed; the best of three runs,
+ *  since other programs may be at work. */
 async function measureFlops(gpu: Gpu, config: ModelConfig, { model }: LoadedWeights): Promise<number> {
   const { C, F } = config;
   const M = Math.max(64, Math.min(1024, Math.ceil(2e7 / (2 * C * F) / 64) * 64));
   const [x, y] = [createTensor(gpu, 'measure x', 'activations', [M, C]), createTensor(gpu, 'measure y', 'activations', [M, F])];
-  const plan = new Plan(gpu, 'measure');
   const calls = linearForward(y, x, model.layers[0].linears.gate_proj);
-  for (const call of calls) plan.add(call);
   const flops = calls.reduce((sum, call) => sum + call.flops, 0);
-  const seconds = async (): Promise<number> => {
-    const start = performance.now();
-    await plan.run();
-    await gpu.device.queue.onSubmittedWorkDone();
-    return (performance.now() - start) / 1000;
+  const guess = gpu.flopsPerSecond;
+  gpu.flopsPerSecond = Number.MAX_VALUE; // one submit, nothing cut
+  /** Seconds of the fastest of `runs` submits of `times` linears, after one that is not timed. */
+  const seconds = async (times: number, runs: number): Promise<number> => {
+    const plan = new Plan(gpu, 'measure');
+    for (let i = 0; i < times; i++) for (const call of calls) plan.add(call);
+    await plan.prepare();
+    let best = Number.POSITIVE_INFINITY;
+    for (let run = 0; run <= runs; run++) {
+      const start = performance.now();
+      await plan.run();
+      await gpu.device.queue.onSubmittedWorkDone();
+      if (run > 0) best = Math.min(best, (performance.now() - start) / 1000);
+    }
+    plan.dispose();
+    return best;
   };
   try {
-    await plan.prepare();
-    await seconds(); // the driver's own compilation
-    let best = Number.POSITIVE_INFINITY;
-    let spent = 0;
-    for (let runs = 0; runs < 3 || (spent < 0.03 && runs < 20); runs++) {
-      const one = await seconds();
-      best = Math.min(best, one);
-      spent += one;
+    let times = 1;
+    let best = await seconds(times, 2);
+    while (best < 0.015 && times < 512) {
+      times = Math.min(512, times * Math.max(2, Math.min(8, Math.floor(0.03 / best))));
+      best = await seconds(times, 3);
     }
-    return flops / best;
+    return (flops * times) / best;
   } finally {
-    plan.dispose();
+    gpu.flopsPerSecond = guess;
     for (const tensor of [x, y]) destroyBuffer(gpu, 'activations', tensor.buffer);
   }
 }

@@ -1,7 +1,18 @@
 // What generation and scoring share: one set of activations for the largest batch so far, a cache of keys and values, and the plans recorded over them.
 // Buffers grow when a call needs more, which forgets the plans; within what is there, a new shape costs a plan and a known shape costs nothing.
 import { decodeSpans, PIECES, type RowsShape } from './calls.ts';
-import { allocating, createStaging, createTensor, destroyBuffer, type Gpu, Plan, readStaging } from './gpu.ts';
+import {
+  ALIGNMENT_BYTES,
+  aligned,
+  allocating,
+  createStaging,
+  createTensor,
+  destroyBuffer,
+  type Gpu,
+  Plan,
+  readStaging,
+  tensorBytes,
+} from './gpu.ts';
 import {
   type Activations,
   activationBytes,
@@ -16,7 +27,7 @@ import {
 } from './model.ts';
 import { type LoadedPatch, writeStrength } from './patch.ts';
 import type { MemoryUse, ModelConfig, Tensor } from './types.ts';
-import { checkPlan, type LoadedWeights, planModel } from './weights.ts';
+import { checkPlan, type LoadedWeights } from './weights.ts';
 
 /** Positions of the cache come in steps of this, so that a conversation that grows keeps its plans for a while. */
 export const CACHE_STEP = 256;
@@ -35,7 +46,8 @@ export function logitRows(config: ModelConfig): number {
   return Math.max(64, Math.min(256, Math.floor(LOGITS_BYTES / logitColumns(config) / 4 / 64) * 64));
 }
 function cacheBytes({ L, NH, NKV, HS }: ModelConfig, slots: number, TK: number): number {
-  return 4 * slots * (2 * L * TK * NKV * HS + decodeSpans(TK) * NH * (HS + 2));
+  const scratch = bufferBytes([slots, NH, decodeSpans(TK), HS]) + bufferBytes([slots, NH, decodeSpans(TK), 2]);
+  return 2 * L * bufferBytes([slots, TK, NKV * HS]) + scratch;
 }
 /** Prompts of `length` tokens, answers included, to decode side by side. */
 export function rowsSideBySide(config: ModelConfig, length: number): number {
@@ -46,8 +58,35 @@ export function cacheLength({ context }: ModelConfig, length: number): number {
 }
 /** Bytes that generation of `rows` texts of up to `length` tokens takes beside the weights. */
 export function planInference(config: ModelConfig, rows: number, length: number): MemoryUse {
-  const activations = activationBytes(config, PREFILL_TOKENS, false) + rows * logitColumns(config) * 4;
-  return { weights: 0, activations: activations + cacheBytes(config, rows, cacheLength(config, length)), training: 0 };
+  const activations =
+    workspaceBytes(config, Math.max(PREFILL_TOKENS, rows), rows, 0) + cacheBytes(config, rows, cacheLength(config, length));
+  return { weights: 0, activations, training: 0 };
+}
+
+/** What a workspace has besides the activations, for M tokens, R rows of logits and low-rank scratch of `widest` numbers a token. */
+function workspaceShapes(config: ModelConfig, M: number, R: number, widest: number) {
+  return {
+    lowRank: [M, widest],
+    index: [M],
+    targets: [M],
+    scores: [M],
+    gathered: [R, config.C],
+    logits: [R, logitColumns(config)],
+    value: [R, PIECES],
+    id: [R, PIECES],
+    partial: [R, PIECES, 2],
+    token: [R],
+  };
+}
+function workspaceBytes(config: ModelConfig, M: number, R: number, widest: number): number {
+  return Object.values(workspaceShapes(config, M, R, widest)).reduce(
+    (sum, shape) => sum + bufferBytes(shape),
+    activationBytes(config, M, false),
+  );
+}
+/** Of a tensor with a buffer of its own. */
+function bufferBytes(shape: readonly number[]): number {
+  return Math.max(ALIGNMENT_BYTES, aligned(tensorBytes(shape, 'f32')));
 }
 
 /** Buffers for M tokens and R rows of logits. */
@@ -107,11 +146,8 @@ export class Inference {
       widest: Math.max(had?.widest ?? 0, widest),
     };
     this.dropWorkspace();
-    const bytes =
-      activationBytes(this.config, wanted.M, false) +
-      wanted.R * (logitColumns(this.config) + this.config.C) * 4 +
-      wanted.M * wanted.widest * 4;
-    this.check('Running this model', bytes + (this.cached === undefined ? 0 : cacheBytes(this.config, this.cached.slots, this.cached.TK)));
+    const bytes = workspaceBytes(this.config, wanted.M, wanted.R, wanted.widest);
+    this.check('Running this model', bytes);
     this.workspace = await allocating(this.gpu, 'Running this model', bytes, () => this.createWorkspace(wanted.M, wanted.R, wanted.widest));
     return this.workspace;
   }
@@ -206,24 +242,24 @@ export class Inference {
     checkPlan(what, { weights: held.weights, activations: held.activations + activations, training: held.training }, this.memoryLimit);
   }
   private createWorkspace(M: number, R: number, widest: number): Workspace {
-    const { C } = this.config;
-    const make = (name: string, shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor =>
-      createTensor(this.gpu, name, 'activations', shape, dtype);
+    const shapes = workspaceShapes(this.config, M, R, widest);
+    const make = (name: keyof typeof shapes, dtype: 'f32' | 'u32' = 'f32'): Tensor =>
+      createTensor(this.gpu, name, 'activations', shapes[name], dtype);
     return {
       M,
       R,
       widest,
       acts: createActivations(this.gpu, this.config, M, false),
-      lowRank: make('low-rank h', [M, widest]),
-      index: make('index', [M], 'u32'),
-      targets: make('targets', [M], 'u32'),
-      scores: make('scores', [M]),
-      gathered: make('gathered', [R, C]),
-      logits: make('logits', [R, logitColumns(this.config)]),
-      value: make('argmax value', [R, PIECES]),
-      id: make('argmax id', [R, PIECES], 'u32'),
-      partial: make('log_sum_exp partial', [R, PIECES, 2]),
-      token: make('token', [R], 'u32'),
+      lowRank: make('lowRank'),
+      index: make('index', 'u32'),
+      targets: make('targets', 'u32'),
+      scores: make('scores'),
+      gathered: make('gathered'),
+      logits: make('logits'),
+      value: make('value'),
+      id: make('id', 'u32'),
+      partial: make('partial'),
+      token: make('token', 'u32'),
     };
   }
   private dropWorkspace(): void {
@@ -252,8 +288,3 @@ export class Inference {
   }
 }
 export type { Workspace };
-
-/** Bytes of a whole engine that generates one text of up to `length` tokens. */
-export function planEngine(config: ModelConfig, storage: 'f32' | 'f16', length: number): MemoryUse {
-  return { ...planInference(config, 1, length), weights: planModel(config, storage).weights };
-}

@@ -1,5 +1,6 @@
 // Generation: many rows against one, sampling, stops, the length of the context.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { planInference } from '../../src/engine/inference.ts';
 import { sampleToken } from '../../src/engine/sampling.ts';
 import { type Engine, greedy, type Patch, type Sampling } from '../../src/engine/types.ts';
 import { seededRandom } from '../../src/lib/random.ts';
@@ -82,6 +83,16 @@ describe('with models/llama loaded', () => {
     await expect(one(full, greedy(1, []))).rejects.toMatchObject({ code: 'text/too-long' });
     await expect(one(new Uint32Array(0), greedy(1, []))).rejects.toMatchObject({ code: 'text/empty' });
     await expect(one(Uint32Array.of(288), greedy(1, []))).rejects.toMatchObject({ code: 'text/unknown-token' });
+  });
+
+  test('the plan of generation is what it allocates', async () => {
+    const fresh = await testEngine(LLAMA);
+    const held = { ...fresh.memory };
+    const options = greedy(20, []);
+    for await (const _ of fresh.generate(PROMPTS[4], options));
+    // The memory is that of the device, which the other engine shares.
+    expect(fresh.memory.activations - held.activations).toBe(planInference(config, 1, PROMPTS[4].length + 20).activations);
+    fresh.dispose();
   });
 
   test('a known shape takes no more memory', async () => {
