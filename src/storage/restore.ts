@@ -195,6 +195,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     cost,
     name: v.exactOptional(v.string()),
     checkpoint: v.exactOptional(file),
+    notes: v.exactOptional(v.array(v.object({ code: v.string(), text: v.string() }))),
   }),
   settings: v.object({ key: v.string(), value: v.union([v.string(), v.number(), v.boolean()]) }),
 };

@@ -116,6 +116,12 @@ export interface RunRecord extends Run {
   readonly name?: string;
   /** Its newest safe state in OPFS, while it trains: the head that a new state replaces only when it is on the disk. */
   readonly checkpoint?: BlobRef & { readonly name: string };
+  /** What the run said on its way: a step that was taken back, an early end. */
+  readonly notes?: readonly RunNote[];
+}
+export interface RunNote {
+  readonly code: string;
+  readonly text: string;
 }
 
 /** One choice of the person that belongs to no task: the last task, the appearance. */

@@ -87,7 +87,10 @@ export function createRunLog(begun: RunRecord, onEvent: (event: FitEvent) => voi
       record = { ...record, best: { step, score } };
       onEvent({ kind: 'best', step, score });
     },
-    note: (code, text) => onEvent({ kind: 'note', code, text }),
+    note(code, text) {
+      record = { ...record, notes: [...(record.notes ?? []), { code, text }] };
+      onEvent({ kind: 'note', code, text });
+    },
     head(file) {
       record = { ...record, checkpoint: file };
       return write('strict');

@@ -4,7 +4,7 @@ import { type AppError, asAppError } from '../../lib/error.ts';
 import type { MethodDeclaration, Prompt } from '../../methods/types.ts';
 import type { FitEvent, FitPlan, FitSpec } from '../../rpc/contract.ts';
 import { listRuns } from '../../storage/runs.ts';
-import type { RunRecord, TaskRecord } from '../../storage/types.ts';
+import type { RunNote, RunRecord, TaskRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
 import { duration, score } from '../format.ts';
 import { app } from './app.svelte.ts';
@@ -29,7 +29,7 @@ export class RunView {
   tokensPerSecond = $state(0);
   secondsLeft = $state<number | undefined>();
   best = $state.raw<{ readonly step: number; readonly score: number } | undefined>();
-  notes = $state.raw<readonly string[]>([]);
+  notes = $state.raw<readonly RunNote[]>([]);
   samples = $state.raw<readonly { readonly step: number; readonly name: string; readonly text: string }[]>([]);
   readonly #curves = new Map<string, CurvePoint[]>();
   #drawn = $state(0);
@@ -54,6 +54,8 @@ export class RunView {
       this.redraw(event.step === event.steps);
     } else if (event.kind === 'point') {
       const points = this.#curves.get(event.name) ?? [];
+      // After a step that was taken back its points come again.
+      while ((points.at(-1)?.step ?? -1) >= event.step) points.pop();
       points.push({ step: event.step, value: event.value });
       this.#curves.set(event.name, points);
       if (event.name !== 'loss') this.redraw(true);
@@ -62,7 +64,8 @@ export class RunView {
     } else if (event.kind === 'best') {
       this.best = event;
     } else {
-      this.notes = [...this.notes, event.text];
+      this.notes = [...this.notes, { code: event.code, text: event.text }];
+      live.say(event.text);
     }
   }
   redraw(now: boolean): void {
@@ -78,6 +81,7 @@ export class RunView {
     view.steps = run.steps;
     view.best = run.best;
     view.samples = run.samples;
+    view.notes = run.notes ?? [];
     for (const [name, points] of Object.entries(run.curves)) view.#curves.set(name, [...points]);
     view.redraw(true);
     return view;
@@ -195,6 +199,7 @@ class TrainState {
     } catch (cause) {
       this.error = asAppError(cause);
       await this.open(task.id);
+      this.shownId = this.now?.runId ?? this.shownId;
     } finally {
       this.now = undefined;
     }
