@@ -1,4 +1,4 @@
-// gather_rows: y[i, c] = x[index[i], c]
+// gather_rows: y[i, c] = x[index[i], c], and a row of zeros where index[i] is 0xffffffff
 //
 //   y     (rows, C) f32  write
 //   x     (M, C)    f32  read
@@ -19,5 +19,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let i = (wg.x + params.first) * 64u + local.x;
   let row = i / (C / 4u);
   if (row >= params.rows) { return; }
-  y[i] = x[index[row] * (C / 4u) + i % (C / 4u)];
+  let wanted = index[row];
+  y[i] = vec4<f32>();
+  if (wanted != 0xffffffffu) { y[i] = x[wanted * (C / 4u) + i % (C / 4u)]; }
 }

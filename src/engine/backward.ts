@@ -25,15 +25,17 @@ import { LINEARS, linearName } from './weights.ts';
 /** Bytes that one chunk of logits may take: 64 rows at least, whatever it takes. */
 const LOGITS_BYTES = 32 * 1024 * 1024;
 
-/** Labelled rows whose logits are held at a time, of M tokens: about a quarter of them, so that prompts without labels cost no logits, in multiples of 64, so
- *  that a chunk's part of a list begins where a binding may. */
-export function chunkRows(M: number, config: ModelConfig): number {
-  if (M <= 64) return Math.ceil(M / 8) * 8;
+/** How the labelled rows of M tokens are cut: chunks of `rows`, their places `stride` apart in lists, so that each begins where a binding may. About a quarter
+ *  of the tokens each, so that prompts without labels cost no logits. No batch of M tokens or fewer has chunks of more than `most` rows or more places. */
+export function lossChunks(M: number, config: Pick<ModelConfig, 'V'>): { count: number; rows: number; stride: number; most: number } {
   const fitting = Math.floor(LOGITS_BYTES / (4 * logitColumns(config)) / 64) * 64;
-  return Math.max(64, Math.min(fitting, Math.ceil(M / 4 / 64) * 64));
+  const most = Math.max(64, Math.min(fitting, Math.ceil(M / 4 / 64) * 64));
+  const count = Math.ceil(M / most);
+  const rows = Math.ceil(M / count / 8) * 8;
+  return { count, rows, stride: Math.ceil(rows / 64) * 64, most: Math.min(most, Math.ceil(M / 8) * 8) };
 }
 
-/** What backward needs besides the kept activations. M tokens, R = `chunkRows`, P = M rounded up to whole chunks. */
+/** What backward needs besides the kept activations. M tokens, chunks of R rows, P = places for all of them (`lossChunks`). */
 export interface Gradients {
   /** (M, C): of the residual stream; of a normed input. */
   readonly dx: Tensor;
@@ -47,10 +49,10 @@ export interface Gradients {
   readonly dqkv: Tensor;
   /** (M, ranks of the widest low-rank group) */
   readonly dLow: Tensor;
-  /** (P) u32: the labelled tokens in order, and what each is to predict (i32); 0xffffffff and -1 after the last. */
+  /** (P) u32: the labelled tokens in order, and what each is to predict (i32); 0xffffffff and -1 in places without one. */
   readonly rows: Tensor;
   readonly targets: Tensor;
-  /** (M) u32: each token's place in `rows`, 0xffffffff where it has no label. */
+  /** (M) u32: each token's place among them, 0xffffffff where it has no label. */
   readonly places: Tensor;
   /** (R, C): the chunk's rows of hidden; (P, C) */
   readonly labelled: Tensor;
@@ -68,10 +70,11 @@ function shapes(
   config: ModelConfig,
   M: number,
   ranks: number,
+  R: number,
 ): Record<Exclude<keyof Gradients, 'runs'> | keyof TokenRuns, readonly number[]> {
   const { C, NH, NKV, HS, F } = config;
-  const R = chunkRows(M, config);
-  const P = Math.ceil(M / R) * R;
+  const { count, stride } = lossChunks(M, config);
+  const P = count * stride;
   return {
     dx: [M, C],
     dxn: [M, C],
@@ -99,7 +102,10 @@ const WORDS: ReadonlySet<string> = new Set(['rows', 'targets', 'places', 'order'
 
 /** Bytes of createGradients. */
 export function gradientBytes(config: ModelConfig, M: number, ranks: number): number {
-  return Object.values(shapes(config, M, ranks)).reduce((sum, shape) => sum + aligned(tensorBytes(shape, 'f32')), 0);
+  return Object.values(shapes(config, M, ranks, lossChunks(M, config).most)).reduce(
+    (sum, shape) => sum + aligned(tensorBytes(shape, 'f32')),
+    0,
+  );
 }
 function gather(of: (name: keyof ReturnType<typeof shapes>) => Tensor): Gradients {
   return {
@@ -125,12 +131,12 @@ function gather(of: (name: keyof ReturnType<typeof shapes>) => Tensor): Gradient
 }
 /** For up to M tokens; a smaller batch uses their first numbers (`gradientsOf`). `ranks` is the width of the patch's widest low-rank group. */
 export function createGradients(gpu: Gpu, config: ModelConfig, M: number, ranks: number): Gradients {
-  const wanted = shapes(config, M, ranks);
+  const wanted = shapes(config, M, ranks, lossChunks(M, config).most);
   return gather((name) => createTensor(gpu, name, 'activations', wanted[name], WORDS.has(name) ? 'u32' : 'f32'));
 }
 /** The gradients of a batch of M tokens within larger ones. */
 export function gradientsOf(all: Gradients, config: ModelConfig, M: number, ranks: number): Gradients {
-  const wanted = shapes(config, M, ranks);
+  const wanted = shapes(config, M, ranks, lossChunks(M, config).rows);
   const flat: Record<keyof typeof wanted, Tensor> = { ...all, ...all.runs };
   return gather((name) => ({ ...flat[name], shape: wanted[name] }));
 }
@@ -165,9 +171,10 @@ export function chunkLoss(plan: Plan, i: number, { config, patch, acts, grads, m
   };
   const { labelled, logits, losses, lse, partials } = grads;
   const [R, C] = labelled.shape;
+  const { stride } = lossChunks(acts.hidden.shape[0], config);
   const part = (tensor: Tensor, width: number): Tensor => ({
     ...tensor,
-    offset: tensor.offset + 4 * i * R * width,
+    offset: tensor.offset + 4 * i * stride * width,
     shape: [R, ...tensor.shape.slice(1)],
   });
   const { head } = patch.weights;

@@ -234,7 +234,7 @@ export function swigluForward(y: Tensor, gate: Tensor, up: Tensor): Call {
   return { kernel: 'swiglu_forward', tensors: [y, gate, up], params: [n / 4], grid: groups(n / 4, 64), flops: SLOW * 8 * n };
 }
 
-/** y (rows, C) = x[index (rows)]. */
+/** y (rows, C) = x[index (rows)], zeros where an index is 0xffffffff. */
 export function gatherRows(y: Tensor, x: Tensor, index: Tensor): Call {
   const [rows, C] = y.shape;
   return {

@@ -266,7 +266,7 @@ export function finalNorm(plan: Plan, config: ModelConfig, weights: ModelWeights
 }
 
 /** Columns of a row of logits: V, rounded up to a multiple of 4. */
-export function logitColumns({ V }: ModelConfig): number {
+export function logitColumns({ V }: Pick<ModelConfig, 'V'>): number {
   return Math.ceil(V / 4) * 4;
 }
 /** Records hidden (rows, C) -> logits (rows, logitColumns), shard by shard of the vocabulary. */

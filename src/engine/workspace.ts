@@ -3,12 +3,12 @@ import { AppError } from '../lib/error.ts';
 import {
   backward,
   chunkLoss,
-  chunkRows,
   createGradients,
   destroyGradients,
   type Gradients,
   gradientBytes,
   gradientsOf,
+  lossChunks,
 } from './backward.ts';
 import type { LowRankGroup } from './calls.ts';
 import { loraDownDropout, normThreads, tokenRuns } from './calls-backward.ts';
@@ -201,7 +201,7 @@ async function plansOf(
   const lora = { patch: { loaded: patch, lowRank }, ...(patch.dropout > 0 ? { down: dropped } : {}) };
   forward(down, { config, weights: patch.weights, acts, shape, ...lora });
   finalNorm(down, config, patch.weights, acts);
-  const chunks = Array.from({ length: Math.ceil(M / chunkRows(M, config)) }, (_, i) => {
+  const chunks = Array.from({ length: lossChunks(M, config).count }, (_, i) => {
     const plan = new Plan(gpu, `loss ${key}, chunk ${i}`);
     chunkLoss(plan, i, options);
     return plan;
@@ -233,12 +233,15 @@ export async function runMicroBatch(
   const rows = new Uint32Array(elements(grads.rows.shape)).fill(NO_ROW);
   const targets = new Int32Array(rows.length).fill(-1);
   const places = new Uint32Array(B * T).fill(NO_ROW);
+  const cut = lossChunks(B * T, config);
   let labelled = 0;
   batch.targets.forEach((target, m) => {
     if (target < 0) return;
-    rows[labelled] = m;
-    targets[labelled] = target;
-    places[m] = labelled++;
+    const place = Math.floor(labelled / cut.rows) * cut.stride + (labelled % cut.rows);
+    rows[place] = m;
+    targets[place] = target;
+    places[m] = place;
+    labelled++;
   });
   writeStrength(gpu, patch, 1);
   upload(gpu, acts.tokens, batch.tokens);
@@ -255,8 +258,7 @@ export async function runMicroBatch(
   const scale = new Uint32Array(Float32Array.of(1 / targetsOfStep).buffer)[0];
   upload(gpu, tensors.micro, Uint32Array.of(patch.seed, counter, scale, 0));
   await plans.forward.run();
-  const R = chunkRows(B * T, config);
-  for (let i = 0; i * R < labelled; i++) await plans.chunks[i].run();
+  for (let i = 0; i * cut.rows < labelled; i++) await plans.chunks[i].run();
   await plans.backward.run();
 }
 /** Dispatches of a micro-batch of the last shape that was run, all rows labelled. */

@@ -1,5 +1,6 @@
 // What one step is made of: dropout, micro-batches, chunks of labelled rows, parts of a network, memory, errors. Numbers against the reference network.
 import { afterAll, describe, expect, test } from 'vitest';
+import { lossChunks } from '../../src/engine/backward.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { dropoutKeep } from '../../src/engine/reference.ts';
 import { type ReferencePart, referenceModel } from '../../src/engine/reference-model.ts';
@@ -63,7 +64,7 @@ describe('gradients are those of the reference network', () => {
     { B: 1, T: 1, share: 1 },
     { B: 1, T: 9, share: 0 }, // one target in all
     { B: 3, T: 17, share: 0.5 },
-    { B: 2, T: 101, share: 0.4 }, // 202 tokens, four chunks of 64 places, two of them used
+    { B: 2, T: 101, share: 0.4 }, // 202 tokens, four chunks of 56 rows, two of them used
     { B: 2, T: 101, share: 1 },
   ])('of LoRA on $B x $T tokens, $share of them labelled', async ({ B, T, share }) => {
     await compare('models/llama', lora(), randomBatch(B, T, share, 288, B * T));
@@ -177,6 +178,21 @@ test('after the first step of a shape no buffer, bind group or pipeline is made,
 });
 
 describe('memory', () => {
+  test('what holds the chunks of M tokens holds those of any fewer, and a chunk of logits stays within a binding', () => {
+    for (const V of [288, 49152, 151936, 262144]) {
+      let [rows, places] = [0, 0];
+      for (let M = 1; M <= 2100; M++) {
+        const chunks = lossChunks(M, { V });
+        expect(chunks.count * chunks.rows).toBeGreaterThanOrEqual(M);
+        expect(chunks.stride % 64 === 0 && chunks.stride >= chunks.rows).toBe(true);
+        rows = Math.max(rows, chunks.rows);
+        places = Math.max(places, chunks.count * chunks.stride);
+        expect(chunks.most, `${M} tokens`).toBeGreaterThanOrEqual(rows);
+        expect(chunks.count * chunks.stride, `${M} tokens`).toBe(places);
+        expect(chunks.most * V * 4).toBeLessThanOrEqual(128 * 1024 * 1024);
+      }
+    }
+  });
   test.each([
     { kind: 'low-rank', parts: lora },
     { kind: 'weights', parts: () => wholeModel('models/llama/model.safetensors') },
