@@ -1,0 +1,64 @@
+// Fresh held-out items for tests and for the trainer's log: what section 6 of the recipe measures, each as a prompt with its answer.
+import { hashText, seededRandom } from '../lib/random.ts';
+import type { Draw } from './draw.ts';
+import { arithmetic } from './families/arithmetic.ts';
+import { canon } from './families/canon.ts';
+import { type EpisodeOptions, labelEpisode, renderEpisode } from './families/few-shot-labels.ts';
+import { fewShotRules } from './families/few-shot-rules.ts';
+import { kinds } from './families/kinds.ts';
+import { reading } from './families/reading.ts';
+import { style } from './families/style.ts';
+import { summary } from './families/summary.ts';
+import { systemRules } from './families/system-rules.ts';
+import { tracking } from './families/tracking.ts';
+import { translation } from './families/translation.ts';
+import type { WorldDocument } from './types.ts';
+
+const COMMON_HEAD = 'Labels: {or}.';
+/** One few-shot question: two classes that training never showed together, under labels that it never showed together. */
+export function labelQuestion(draw: Draw, options: EpisodeOptions, swap = false): WorldDocument {
+  return renderEpisode(labelEpisode(draw, { classes: 2, level: 'kind', balanced: true, head: COMMON_HEAD, ...options }), swap);
+}
+
+const labels =
+  (options: EpisodeOptions, swap = false) =>
+  (draw: Draw): WorldDocument =>
+    labelQuestion(draw, options, swap);
+/** By name: what one draws from to ask one such question. Names are what the log and the acceptance table print. */
+export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
+  'labels noun k=0': labels({ form: 'noun', shots: 0 }),
+  'labels noun k=1': labels({ form: 'noun', shots: 1 }),
+  'labels noun k=4': labels({ form: 'noun', shots: 4 }),
+  'labels noun k=8': labels({ form: 'noun', shots: 8 }),
+  'labels noun k=4 swapped': labels({ form: 'noun', shots: 4 }, true),
+  'labels sentence k=0': labels({ form: 'sentence', shots: 0 }),
+  'labels sentence k=4': labels({ form: 'sentence', shots: 4 }),
+  'labels sentence k=4 swapped': labels({ form: 'sentence', shots: 4 }, true),
+  'labels inline k=4': labels({ form: 'noun', shots: 4, layout: 'inline' }),
+  kinds: kinds,
+  'rules k=0': (draw) => fewShotRules(draw, { shots: 0 }),
+  'rules k=4': (draw) => fewShotRules(draw, { shots: 4 }),
+  'rules new k=4': (draw) => fewShotRules(draw, { shots: 4, newRule: true }),
+  'system one': (draw) => systemRules(draw, { rules: 1 }),
+  'system one silent': (draw) => systemRules(draw, { rules: 1, turns: 1, silent: true }),
+  'system one turn 3': (draw) => systemRules(draw, { rules: 1, turns: 3 }),
+  'system two': (draw) => systemRules(draw, { rules: 2 }),
+  reading: reading,
+  canon: (draw) => canon(draw),
+  'arithmetic 1 steps': (draw) => arithmetic(draw, { steps: 1, how: 'steps' }),
+  'arithmetic 1 direct': (draw) => arithmetic(draw, { steps: 1, how: 'direct' }),
+  'arithmetic 3 steps': (draw) => arithmetic(draw, { steps: 3, how: 'steps' }),
+  'arithmetic 3 direct': (draw) => arithmetic(draw, { steps: 3, how: 'direct' }),
+  'tracking 3 steps': (draw) => tracking(draw, { steps: 3, how: 'steps' }),
+  'tracking 3 direct': (draw) => tracking(draw, { steps: 3, how: 'direct' }),
+  'summary line': (draw) => summary(draw, { form: 'line' }),
+  style: (draw) => style(draw),
+  translation: translation,
+};
+
+/** `count` questions of one exam, on the held-out side. The same seed gives the same questions; k = 0 and k = 4 of one seed ask alike. */
+export function exam(name: string, seed: number, count: number): WorldDocument[] {
+  const draw: Draw = { random: seededRandom(hashText(`${name.replace(/ k=\d+/, '')}/${seed}`)), split: 'held' };
+  const make = EXAMS[name];
+  return Array.from({ length: count }, () => make(draw));
+}
