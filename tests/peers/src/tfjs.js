@@ -67,7 +67,7 @@ window.bench = {
   info: { name: `tfjs ${device}`, version: tf.version.tfjs, note: 'eager; variableGrads; tf.train.adam + decoupled decay' },
   async init(config, { weights, lora, mode: md, adamw: o }) {
     setWasmPaths('/wasm/');
-    if (!(await tf.setBackend(device))) throw new Error('backend ' + device + ' unavailable');
+    if (!(await tf.setBackend(device))) throw new Error(`backend ${device} unavailable`);
     await tf.ready();
     const mm = new URLSearchParams(location.search).get('mm'); // force one of tfjs's WebGPU matmul programs (0 reduce, 1 split-K, 2 small output, 3 packed)
     if (mm) {
