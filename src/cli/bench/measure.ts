@@ -11,9 +11,6 @@ import type { GpuCounts } from './count-gpu.ts';
 import { type KernelTime, profileKernels } from './profile.ts';
 import { loraParts, loraValues, randomTensors, randomTokens, type Shape } from './shapes.ts';
 
-export type What = 'train' | 'prefill' | 'decode' | 'score';
-export const WHATS: readonly What[] = ['train', 'prefill', 'decode', 'score'];
-
 export interface Measurement {
   readonly bench: string;
   readonly shape: string;
@@ -58,14 +55,13 @@ const ROWS = 8;
 const PROFILED_RUNS = 5;
 
 interface Options {
-  readonly which: ReadonlySet<What>;
   readonly profile: boolean;
   readonly onMeasurement: (measurement: Measurement) => void;
 }
 
 /** Loads random weights of the shape and measures what is asked for. */
-export async function measureShape(gpu: Gpu, counts: GpuCounts, shape: Shape, { which, profile, onMeasurement }: Options): Promise<Report> {
-  const { config, storage, B, T, rank, made } = shape;
+export async function measureShape(gpu: Gpu, counts: GpuCounts, shape: Shape, { profile, onMeasurement }: Options): Promise<Report> {
+  const { config, storage, B, T, rank, made, which } = shape;
   const before = counts.live;
   counts.largestBinding = 0;
   const engine = await createEngine(gpu, { config, tensors: () => randomTensors(config) }, { storage });
@@ -87,14 +83,14 @@ export async function measureShape(gpu: Gpu, counts: GpuCounts, shape: Shape, { 
     if (kernels !== undefined) profiles.push({ bench, shape: shape.name, wallMs: (performance.now() - start) / runs, runs, kernels });
   }
 
-  if (which.has('train')) {
+  if (which.includes('train')) {
     const patch = engine.createPatch(loraParts(config, rank), { trainable: true });
     await measure('LoRA step', B * T, loraStep(engine, patch, shape));
     const { activations, training } = planTraining(config, [B, T], loraValues(config, rank));
     memory.push({ what: 'training', planned: weights + activations + training, allocated: counts.live - before });
     engine.disposePatch(patch);
   }
-  if (which.has('decode')) {
+  if (which.includes('decode')) {
     const prompt = randomTokens('prompt', PROMPT, config.V);
     await measure('decode, 1 row', made, decodeOne(engine, prompt, made));
     const { activations } = planInference(config, 1, PROMPT + made);
@@ -102,11 +98,11 @@ export async function measureShape(gpu: Gpu, counts: GpuCounts, shape: Shape, { 
     const prompts = Array.from({ length: ROWS }, (_, i) => randomTokens(`prompt ${i}`, PROMPT, config.V));
     await measure(`decode, ${ROWS} rows`, ROWS * made, decodeMany(engine, prompts, made));
   }
-  if (which.has('prefill')) {
+  if (which.includes('prefill')) {
     const prompt = randomTokens('long prompt', Math.min(256, config.context / 2), config.V);
     await measure('prefill', prompt.length, decodeOne(engine, prompt, 1));
   }
-  if (which.has('score')) {
+  if (which.includes('score')) {
     const texts = randomTokens('texts', ROWS * T, config.V);
     await measure('score', ROWS * T, async () => void (await engine.score(texts, [ROWS, T])));
   }

@@ -1,11 +1,9 @@
 import { parseArgs } from 'node:util';
 import type { WeightStorage } from '../../engine/types.ts';
-import { WHATS, type What } from './measure.ts';
-import { SHAPES, type Shape } from './shapes.ts';
+import { SHAPES, type Shape, WHATS, type What } from './shapes.ts';
 
 export interface BenchOptions {
   readonly shapes: readonly Shape[];
-  readonly which: ReadonlySet<What>;
   readonly profile: boolean;
 }
 const STORAGES: readonly WeightStorage[] = ['f32', 'f16'];
@@ -23,7 +21,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      ...{ shape: { ...text, default: 'A,B' }, only: { ...text, default: WHATS.join(',') }, storage: text },
+      ...{ shape: { ...text, default: 'A,B' }, only: text, storage: text },
       ...{ batch: text, tokens: text, rank: text, warmup: text, steps: text, made: text },
       profile: { type: 'boolean', default: false },
     },
@@ -38,12 +36,13 @@ export function readOptions(args: readonly string[]): BenchOptions {
     if (shape === undefined) throw new Error(`There is no shape ${name}.`);
     return {
       ...shape,
+      which: values.only?.split(',').map((what): What => oneOf(WHATS, what)) ?? shape.which,
       storage: values.storage === undefined ? shape.storage : oneOf(STORAGES, values.storage),
       ...{ B: count('batch', shape.B), T: count('tokens', shape.T), rank: count('rank', shape.rank) },
       ...{ warmup: count('warmup', shape.warmup), steps: count('steps', shape.steps), made: count('made', shape.made) },
     };
   });
-  return { shapes, which: new Set(values.only.split(',').map((name): What => oneOf(WHATS, name))), profile: values.profile };
+  return { shapes, profile: values.profile };
 }
 
 function oneOf<T extends string>(known: readonly T[], name: string): T {

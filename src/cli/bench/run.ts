@@ -18,7 +18,7 @@ const row = (cells: readonly string[]): string =>
   cells.map((cell, i) => (i < 2 ? cell.padEnd(WIDTHS[i]) : cell.padStart(WIDTHS[i]))).join(' ');
 
 /** True where every plan was within the tolerance and no binding over 128 MiB. */
-export async function bench(api: GPU, { shapes, which, profile }: BenchOptions, print: (line: string) => void): Promise<boolean> {
+export async function bench(api: GPU, { shapes, profile }: BenchOptions, print: (line: string) => void): Promise<boolean> {
   const gpu = await openGpu(api);
   const counts = countGpu(gpu.device);
   print(`on ${gpu.name}, ${cpus().length} cores, load ${load()}`);
@@ -32,7 +32,7 @@ export async function bench(api: GPU, { shapes, which, profile }: BenchOptions, 
       const state = { flopsPerSecond: gpu.flopsPerSecond, load: loadavg()[0], cores: cpus().length, gpu: gpu.name };
       json.push(JSON.stringify({ ...measurement, storage, B, T, rank, ...state }));
     };
-    const report = await measureShape(gpu, counts, shape, { which, profile, onMeasurement });
+    const report = await measureShape(gpu, counts, shape, { profile, onMeasurement });
     verdicts.push(verdict(shape, report));
     if (profile && report.profiles.length === 0) print('This device has no timestamp-query: no profile.');
     for (const line of report.profiles.flatMap(profileLines)) print(line);

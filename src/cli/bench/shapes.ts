@@ -4,10 +4,15 @@ import { LINEARS, linearName, linearShape, weightShapes } from '../../engine/wei
 import type { ModelConfig, RawTensor } from '../../formats/types.ts';
 import { hashText, seededRandom } from '../../lib/random.ts';
 
+export type What = 'train' | 'prefill' | 'decode' | 'score';
+export const WHATS: readonly What[] = ['train', 'decode', 'prefill', 'score'];
+
 export interface Shape {
   readonly name: string;
   readonly config: ModelConfig;
   readonly storage: WeightStorage;
+  /** What is measured. */
+  readonly which: readonly What[];
   /** Of a LoRA step: rows, tokens a row, rank on all seven linears. */
   readonly B: number;
   readonly T: number;
@@ -19,7 +24,7 @@ export interface Shape {
 }
 
 const llama = { architecture: 'llama', normEps: 1e-5, ropeTheta: 10_000, tied: true, stopIds: [] } as const;
-const often = { storage: 'f32', warmup: 3, steps: 10, made: 32 } as const;
+const often = { storage: 'f32', which: WHATS, warmup: 3, steps: 10, made: 32 } as const;
 /** A and B are the configurations of tests/peers; smollm2-135m has the sizes of that model, T and rank of a usual run. */
 export const SHAPES: readonly Shape[] = [
   { name: 'tiny', config: { ...llama, C: 32, L: 2, NH: 4, NKV: 2, HS: 8, F: 48, V: 64, context: 128 }, B: 2, T: 16, rank: 4, ...often },
@@ -28,7 +33,7 @@ export const SHAPES: readonly Shape[] = [
   {
     name: 'smollm2-135m',
     config: { ...llama, C: 576, L: 30, NH: 9, NKV: 3, HS: 64, F: 1536, V: 49_152, context: 2048, ropeTheta: 100_000 },
-    ...{ storage: 'f16', B: 1, T: 128, rank: 16, warmup: 0, steps: 2, made: 16 },
+    ...{ storage: 'f16', which: ['train', 'decode'], B: 1, T: 128, rank: 16, warmup: 0, steps: 2, made: 16 },
   },
 ];
 
