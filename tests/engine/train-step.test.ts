@@ -207,7 +207,6 @@ describe('memory', () => {
       [1, 20],
       [3, 60],
     ]) {
-      // prettier-ignore
       const { batch, count } = randomBatch(B, T, 0.5, 288, 1);
       engine.accumulate(batch, patch, count);
       await engine.update(patch, OPTIONS); // smaller shapes and others of the same size take no more

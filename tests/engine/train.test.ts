@@ -52,7 +52,7 @@ async function replay(
     `${folder}: worst differences ${Object.entries(worst)
       .map(([name, x]) => `${name} ${x.toExponential(1)}`)
       .join(', ')}`,
-  ); // prettier-ignore
+  );
   expect(worst.loss, 'losses').toBeLessThanOrEqual(Math.max(1e-5 * Math.max(...run.losses), 20 * max_loss));
   expect(worst.norm, 'norms').toBeLessThanOrEqual(1e-4 * Math.max(...run.grad_norms));
   expect(worst.final, 'final tensors').toBeLessThanOrEqual(Math.max(1e-4, 20 * max_param_final));

@@ -38,7 +38,7 @@ test.each([
         partial,
         gpu.map(({ g }) => g),
         numbers,
-      ), // prettier-ignore
+      ),
       ...gpu.map(({ w, m, v, g }, i) => adamwStep(w, m, v, g, report, numbers, decays(i))),
     );
     const [loss, gotNorm, gotCoefficient] = await readFloats(report);

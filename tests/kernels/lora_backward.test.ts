@@ -27,7 +27,7 @@ const cases: readonly Case[] = [
       { N: 4, rank: 2, scale: 4 },
     ],
     rate: 0,
-  }, // prettier-ignore
+  },
   {
     M: 37,
     K: 68,
