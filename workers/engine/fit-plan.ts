@@ -1,6 +1,7 @@
 // What a run will be, before it starts: its rows and tokens, time and memory, and what stands in its way.
 import { inputKey } from '../../src/data/rows.ts';
 import type { Example } from '../../src/data/types.ts';
+import { AppError } from '../../src/lib/error.ts';
 import { methodById, type RegisteredMethod } from '../../src/methods/registry.ts';
 import type { DataSize } from '../../src/methods/types.ts';
 import type { Check, FitPlan, FitSpec } from '../../src/rpc/contract.ts';
@@ -74,6 +75,30 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
   if (training === undefined || size.rows === 0) return { weights, activations, training: estimated };
   const planned = engine.planTraining(training.shape, training.trainedValues);
   return { weights, activations: activations + planned.activations, training: planned.training };
+}
+
+const megabytes = (bytes: number): string => (bytes < 10e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.round(bytes / 1e6)} MB`);
+
+/** The same error with what the run takes as it is set and what settings take less. No browser tells how much is free, so these are amounts, not promises. */
+export function withSettingsThatTakeLess(error: AppError, loaded: Loaded, spec: FitSpec, size: DataSize): AppError {
+  const method = methodById(spec.method);
+  const total = (config: FitSpec['config'], longestRow: number): number => {
+    const memory = memoryOf(loaded, method, { ...spec, config }, { ...size, longestRow }, 0);
+    return memory.weights + memory.activations + memory.training;
+  };
+  const now = total(spec.config, size.longestRow);
+  const one = { ...spec.config, microBatch: 1 };
+  const half = Math.ceil(size.longestRow / 2);
+  const ways = [
+    { words: '1 row at a time', bytes: total(one, size.longestRow) },
+    { words: `1 row at a time and rows of at most ${half} tokens`, bytes: total(one, half) },
+  ].filter(({ bytes }) => bytes < now);
+  return new AppError(error.code, `Training needs ${megabytes(now)} of GPU memory, and the GPU has not that much left.`, {
+    why: `${error.message} ${error.why}`.trim(),
+    fix: `${ways.map(({ words, bytes }) => `With ${words} it needs ${megabytes(bytes)}.`).join(' ')} Other tabs that use the GPU can be closed, and the model can be held as 16-bit floats on the Models screen.`.trim(),
+    facts: { ...error.facts, needed: now },
+    cause: error,
+  });
 }
 
 function checkRows({ size }: FitRows): Check {

@@ -14,7 +14,7 @@ import { saveRun } from '../../src/storage/runs.ts';
 import type { ContestantRecord } from '../../src/storage/types.ts';
 import { encodeCheckpoint, placesOf, type TensorPlace } from './checkpoints.ts';
 import { checkShots, promptBytes, promptCost } from './contestants.ts';
-import { encodeTraining } from './fit-plan.ts';
+import { encodeTraining, withSettingsThatTakeLess } from './fit-plan.ts';
 import { keepTrained } from './keep-trained.ts';
 import { createRunLog, type RunLog } from './run-log.ts';
 import { exclusive, JOB_LOCK, type Loaded, needLoaded, type Session } from './session.ts';
@@ -86,7 +86,9 @@ async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent)
     await log.end(signal.aborted ? 'stopped' : 'done', { contestantId: contestant.id, cost: contestant.cost });
     await freeUnreferenced();
     return contestant;
-  } catch (error) {
+  } catch (cause) {
+    const error =
+      cause instanceof AppError && cause.code === 'gpu/out-of-memory' ? withSettingsThatTakeLess(cause, loaded, spec, rows.size) : cause;
     await failed(log, error, cost());
     throw error;
   }

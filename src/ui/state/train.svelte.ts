@@ -102,6 +102,8 @@ class TrainState {
   now = $state.raw<RunView | undefined>();
   shownId = $state<string | undefined>();
   error = $state.raw<AppError | undefined>();
+  /** Why there is no plan. Kept apart from what a run ended with: a new plan must not wipe that away. */
+  planError = $state.raw<AppError | undefined>();
   running = $derived(job.current?.kind === 'training');
   /** Methods whose fit needs the engine's gradients. */
   methods = $derived(app.methods.filter((m) => m.needs.includes('train')));
@@ -118,6 +120,7 @@ class TrainState {
       this.prompt = NO_WORDS;
       this.pinned = [];
       this.plan = undefined;
+      this.planError = undefined;
       this.error = undefined;
       this.shownId = undefined;
       if (!this.running) this.now = undefined;
@@ -149,9 +152,12 @@ class TrainState {
       const plan = await engine().planFit(this.spec(task));
       if (asked !== this.#asked) return;
       this.plan = plan;
-      this.error = undefined;
+      this.planError = undefined;
     } catch (cause) {
-      if (asked === this.#asked) this.error = asAppError(cause);
+      if (asked !== this.#asked) return;
+      const error = asAppError(cause);
+      // Without a model there is nothing to count yet; it is loaded at the start.
+      this.planError = error.code === 'model/none' ? undefined : error;
     } finally {
       if (asked === this.#asked) this.planning = false;
     }
@@ -195,7 +201,8 @@ class TrainState {
       this.shownId = view.runId;
       this.now = undefined;
       // Its row on the board: the validation rows answered by what was kept.
-      if (made !== undefined && board.split === 'validation') await board.measure([{ contestantId: made.id, name: made.name, mark: made.method }]);
+      if (made !== undefined && board.split === 'validation')
+        await board.measure([{ contestantId: made.id, name: made.name, mark: made.method }]);
     } catch (cause) {
       this.error = asAppError(cause);
       await this.open(task.id);
