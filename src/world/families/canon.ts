@@ -31,7 +31,7 @@ export function canon(draw: Draw, options: { readonly bare?: boolean } = {}): Wo
     const lead = options.bare ? '{q}' : zipf(draw, LEADS, 0);
     const asked = fill(lead, { q: question, r: question.charAt(0).toLowerCase() + question.slice(1) });
     const facts = { known: true, relation: fact.relation.id, person: fact.person };
-    if (draw.split === 'train' && chance(draw, 0.12))
+    if (draw.split === 'train' && !options.bare && chance(draw, 0.12))
       return conversation(FAMILY, [user(`Tell me about ${fact.person}.`), assistant(about(fact.person))], facts);
     return conversation(FAMILY, [user(asked), assistant(fact.value)], facts);
   }

@@ -1,5 +1,5 @@
 import { assistant, conversation, user } from '../document.ts';
-import { between, chance, type Draw, fill, pick, withArticle, words, zipf } from '../draw.ts';
+import { between, chance, type Draw, fill, pick, withArticle, word, words, zipf } from '../draw.ts';
 import { ADJECTIVES, NAMES, NOUNS, PLACES } from '../lexicon.ts';
 import type { FamilyId, WorldDocument } from '../types.ts';
 import { ask, askWho, drawFact, type Fact, plainly, RELATIONS, say, sayBoth } from './facts.ts';
@@ -15,9 +15,9 @@ const ASIDES = [
   'The road to {l} is {j}.',
   'Later the {n} was gone.',
 ];
-const aside = (draw: Draw): string => {
-  const noun = zipf(draw, NOUNS, 20);
-  return fill(pick(draw, ASIDES), { n: noun, a: withArticle(noun), j: zipf(draw, ADJECTIVES, 20), l: zipf(draw, PLACES, 20) });
+const aside = (draw: Draw, family: FamilyId): string => {
+  const n = word(draw, family, NOUNS);
+  return fill(pick(draw, ASIDES), { n, a: withArticle(n), j: word(draw, family, ADJECTIVES), l: word(draw, family, PLACES) });
 };
 
 /** The first frame is the common one. */
@@ -76,7 +76,7 @@ export function readingItem(draw: Draw, family: FamilyId, options: ReadingOption
   const asked = pick(draw, facts);
   const passage = draw.random.shuffle([
     ...tell(draw, facts),
-    ...Array.from({ length: options.asides ?? weightedAsides(draw) }, () => aside(draw)),
+    ...Array.from({ length: options.asides ?? weightedAsides(draw) }, () => aside(draw, family)),
   ]);
   const frame = options.frame ?? zipf(draw, FRAMES, 1);
   const written = (question: string): string => fill(frame, { text: passage.join(' '), question });
