@@ -125,8 +125,27 @@ const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\
 const CASELESS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 const REST = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 
+/** The pre-tokenizer of the model that comes with the site. A space is put in front of a text and behind these marks, and taken out again when ids are
+ *  read back, so that a word is one token wherever it stands. llama.cpp does not know the name and refuses the file, which is better than other ids. */
+export const BUNDLED_PRE = 'maquette';
+export const SPACED_MARKS: readonly string[] = ['\n', '[', '(', '{', '"'];
+const SPACED = {
+  normalizer: {
+    type: 'Sequence',
+    normalizers: [
+      { type: 'Prepend', prepend: ' ' },
+      ...SPACED_MARKS.map((mark) => ({ type: 'Replace', pattern: { String: mark }, content: `${mark} ` })),
+    ],
+  },
+  decoders: [
+    ...[...SPACED_MARKS].reverse().map((mark) => ({ type: 'Replace', pattern: { String: `${mark} ` }, content: mark })),
+    { type: 'Strip', content: ' ', start: 1, stop: 0 },
+  ],
+};
+
 /** How text is split before BPE, one pattern after the other, and whether it is put in normal form C first. */
 function preTokenizer(pre: string): { readonly patterns: readonly string[]; readonly nfc: boolean } {
+  if (pre === BUNDLED_PRE) return { patterns: ['\\p{N}', GPT2_PATTERN], nfc: false };
   if (pre === 'gpt-2' || pre === 'gpt2') return { patterns: [GPT2_PATTERN], nfc: false };
   // llama.cpp's own pattern for files that name none.
   if (pre === 'default') return { patterns: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2_PATTERN, '\\p{N}+', '[0-9][0-9][0-9]'], nfc: false };
@@ -148,16 +167,15 @@ function bytePairs(metadata: Metadata, vocab: Readonly<Record<string, number>>, 
       throw broken(`its merge ${shown(merge)} does not join two tokens into a third`);
     return [left, right];
   });
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
+  const spaced = pre === BUNDLED_PRE;
   return {
-    normalizer: nfc ? { type: 'NFC' } : null,
+    normalizer: spaced ? SPACED.normalizer : nfc ? { type: 'NFC' } : null,
     pre_tokenizer: {
       type: 'Sequence',
-      pretokenizers: [
-        ...patterns.map((Regex) => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false })),
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false },
-      ],
+      pretokenizers: [...patterns.map((Regex) => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false })), bytes],
     },
-    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false },
+    decoder: spaced ? { type: 'Sequence', decoders: [bytes, ...SPACED.decoders] } : bytes,
     model: {
       type: 'BPE',
       dropout: null,

@@ -14,8 +14,6 @@ export const BYTE_LETTERS: readonly string[] = (() => {
 const utf8 = new TextEncoder();
 const spell = (text: string): string => Array.from(utf8.encode(text), (byte) => BYTE_LETTERS[byte]).join('');
 
-/** A space is put behind these, and taken out again by the decoder, so that a word is the same token after them as anywhere else. */
-export const OPENERS: readonly string[] = ['\n', '[', '(', '{', '"'];
 const openers = /[\n[({"]/g;
 const pieces = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { SPACED_MARKS } from '../../formats/gguf-tokenizer.ts';
 import { CHAT_TEMPLATE, type Encode, SPECIALS } from '../../world/layout.ts';
-import { type Bpe, encoder, OPENERS } from './bpe.ts';
+import { type Bpe, encoder } from './bpe.ts';
 
 /** tokenizer.json as the Hugging Face libraries read it. */
 export function tokenizerJson({ tokens, merges }: Bpe): object {
@@ -23,7 +24,7 @@ export function tokenizerJson({ tokens, merges }: Bpe): object {
       type: 'Sequence',
       normalizers: [
         { type: 'Prepend', prepend: ' ' },
-        ...OPENERS.map((mark) => ({ type: 'Replace', pattern: { String: mark }, content: `${mark} ` })),
+        ...SPACED_MARKS.map((mark) => ({ type: 'Replace', pattern: { String: mark }, content: `${mark} ` })),
       ],
     },
     pre_tokenizer: {
@@ -38,7 +39,7 @@ export function tokenizerJson({ tokens, merges }: Bpe): object {
       type: 'Sequence',
       decoders: [
         { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: true },
-        ...[...OPENERS].reverse().map((mark) => ({ type: 'Replace', pattern: { String: `${mark} ` }, content: mark })),
+        ...[...SPACED_MARKS].reverse().map((mark) => ({ type: 'Replace', pattern: { String: `${mark} ` }, content: mark })),
         { type: 'Strip', content: ' ', start: 1, stop: 0 },
       ],
     },
