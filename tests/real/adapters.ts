@@ -5,8 +5,8 @@ import * as v from 'valibot';
 import type { OpenModel } from '../../src/cli/conformance/bench.ts';
 import { type Case, exact, type Outcome, worstDifference } from '../../src/cli/conformance/case.ts';
 import type { PortableAdapter } from '../../src/formats/types.ts';
-import { CHATS, ZED } from './texts.ts';
-import { randomLora, trainLora } from './train.ts';
+import { CHATS } from './texts.ts';
+import { randomLora, trainShortly } from './train.ts';
 import { check, fixture, formats, forward, found, type Need, ourLogits, readPeft, rendererOf, type World, withAdapter } from './world.ts';
 
 const SMOLLM2 = 2e-3;
@@ -29,9 +29,6 @@ const bases = (world: World): { readonly smollm2: Base; readonly fixture: Base }
     tolerance: FIXTURE,
   },
 });
-
-/** Few steps at a large rate: enough to move every factor. */
-const TRAINING = { rank: 4, alpha: 8, learningRate: 5e-3, epochs: 4, batch: 1, microBatch: 1, schedule: 'constant', warmup: 0 };
 
 export function saveFolder(world: World, name: string, adapter: PortableAdapter, model: OpenModel): string {
   const folder = world.place(name);
@@ -66,7 +63,7 @@ function casesOf(world: World, base: Base): Case[] {
     }),
     check(world, `peft/${base.name}: trained here, out`, base.needs, async () => {
       const model = await open();
-      const { adapter } = await trainLora(model, ZED.slice(0, 1), TRAINING);
+      const { adapter } = await trainShortly(model);
       return compareFolder(world, base, saveFolder(world, 'trained', adapter, model));
     }),
     check(world, `peft/${base.name}: written by PEFT, in`, base.needs, async () => {

@@ -18,13 +18,13 @@ const numbers = numberCases(world);
 /** In an order in which the large model is loaded twice: once as f32, once as f16. */
 const parts: readonly (readonly [part: string, cases: readonly Case[]])[] = [
   ['ids', idCases(world)],
+  ['llama', storiesCases(world)],
   ['numbers', numbers.f32],
   ['peft', smolCases(world)],
   ['site', siteCases(world)],
   ['llama', smolLlamaCases(world)],
   ['numbers', numbers.f16],
   ['peft', fixtureCases(world)],
-  ['llama', storiesCases(world)],
 ];
 const cases = parts.flatMap(([part, own]) => (setup.parts.includes(part) ? own : []));
 const width = Math.max(...cases.map(({ path }) => path.length));

@@ -6,6 +6,7 @@ import base from '../../playwright.config.ts';
 // biome-ignore lint/style/noDefaultExport: Playwright reads its configuration there
 export default defineConfig({
   ...base,
+  use: { ...base.use, actionTimeout: 60_000, screenshot: 'only-on-failure' },
   testDir: '.',
   testMatch: 'site.spec.ts',
   timeout: 5_400_000,

@@ -9,6 +9,14 @@ const GGUF = process.env.MAQUETTE_REAL_GGUF ?? '';
 const WORK = process.env.MAQUETTE_REAL_WORK ?? '';
 const MINUTES = 60_000;
 
+/** A step that says how long it took: the whole takes many minutes, and a person should see it move. */
+const step = (name: string, run: () => Promise<void>): Promise<void> =>
+  test.step(name, async () => {
+    const started = Date.now();
+    await run();
+    console.log(`${name}: ${Math.round((Date.now() - started) / 1000)} s`);
+  });
+
 test('SmolLM2 from its file to a board, ten steps of LoRA and an export', async ({ page, context, baseURL }) => {
   const traffic = watchTraffic(context, baseURL ?? '');
   const errors: string[] = [];
@@ -18,16 +26,16 @@ test('SmolLM2 from its file to a board, ten steps of LoRA and an export', async 
   });
   await page.goto('/');
 
-  await test.step('the GGUF file is kept, held as f32 and loaded', async () => {
+  await step('the GGUF file is kept, held as f32 and loaded', async () => {
     await goTo(page, 'Models');
     await page.setInputFiles('[data-pick="files"]', GGUF);
     await page.getByLabel('Name').fill('SmolLM2');
-    await page.getByLabel(/^Exact \(f32\)/).check();
+    await page.getByRole('radio', { name: /^Exact/ }).check();
     await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
     await expect(page.getByRole('row', { name: /SmolLM2/ })).toContainText('on the GPU', { timeout: 10 * MINUTES });
   });
 
-  await test.step('pasted rows become a task: 5 train, 3 validate, answers of 4 tokens', async () => {
+  await step('pasted rows become a task: 5 train, 3 validate, answers of 4 tokens', async () => {
     await pasteRows(page);
     await goTo(page, 'Data');
     await page.getByLabel('Train, %').fill('42');
@@ -35,24 +43,24 @@ test('SmolLM2 from its file to a board, ten steps of LoRA and an export', async 
     await page.getByRole('button', { name: 'Split again' }).click();
     await expect(page.getByText(/5 train, 3 validation, 4 test/)).toBeVisible();
     await goTo(page, 'Task');
-    await page.getByRole('button', { name: 'Change', exact: true }).last().click();
+    await page.getByRole('button', { name: 'Change the score' }).click();
     await page.getByLabel(/^Longest answer/).fill('4');
     await page.getByRole('dialog').getByRole('button', { name: 'Change', exact: true }).click();
   });
 
-  await test.step('Base is scored', async () => {
+  await step('Base is scored', async () => {
     await page.getByRole('button', { name: /^Measure Base/ }).click();
     await expect(boardRow(page, 'Base')).toContainText('n = 3', { timeout: 20 * MINUTES });
   });
 
-  await test.step('a prompt is scored', async () => {
+  await step('a prompt is scored', async () => {
     await goTo(page, 'Prompt');
     await page.getByLabel(/^What the model is told/).fill('Answer in one sentence.');
     await page.keyboard.press('Control+Enter');
     await expect(page.getByRole('complementary', { name: 'Versions' })).toContainText('n = 3', { timeout: 20 * MINUTES });
   });
 
-  await test.step('ten steps of LoRA', async () => {
+  await step('ten steps of LoRA', async () => {
     await goTo(page, 'Train');
     for (const [name, value] of [
       [/epochs/, '2'],
@@ -69,7 +77,7 @@ test('SmolLM2 from its file to a board, ten steps of LoRA and an export', async 
     await expect(boardRow(page, 'LoRA')).toContainText('n = 3', { timeout: 20 * MINUTES });
   });
 
-  await test.step('its records are read and its adapter saved for PEFT', async () => {
+  await step('its records are read and its adapter saved for PEFT', async () => {
     const records = await page.evaluate(async () => {
       const open = indexedDB.open('maquette');
       const database = await new Promise<IDBDatabase>((resolve, reject) => {

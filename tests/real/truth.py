@@ -1,4 +1,5 @@
-"""What transformers and peft say: reads one JSON job from standard input, prints one JSON answer as its last line.
+"""What transformers and peft say: reads JSON jobs from standard input, one a line, and answers each with one line, "ANSWER " and JSON. A base is loaded
+once and left as it was by every job. A job that fails is answered with {"error": ...}.
 
   forward  {base, rows: [[id ...] ...], adapter?: folder, greedy?: count, out: file}
            logits of each row one after the other as float32 in `out`; greedy ids with the margin between the two largest logits at each place
@@ -20,10 +21,17 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 torch.set_num_threads(2)
-job = json.load(sys.stdin)
+loaded = {}
 
 
 def load_base(path):
+    if path not in loaded:
+        loaded.clear()
+        loaded[path] = read_base(path)
+    return loaded[path]
+
+
+def read_base(path):
     if path.endswith(".gguf"):
         model = AutoModelForCausalLM.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32)
     else:
@@ -31,7 +39,7 @@ def load_base(path):
     return model.eval()
 
 
-def forward():
+def forward(job):
     model = load_base(job["base"])
     if job.get("adapter"):
         model = PeftModel.from_pretrained(model, job["adapter"]).eval()
@@ -42,18 +50,21 @@ def forward():
             ids, gaps, past = list(row), [], None
             feed = torch.tensor([ids])
             for _ in range(job.get("greedy", 0)):
-                answer = model(feed, past_key_values=past, use_cache=True)
-                past = answer.past_key_values
-                top = torch.topk(answer.logits[0, -1].float(), 2)
+                step = model(feed, past_key_values=past, use_cache=True)
+                past = step.past_key_values
+                top = torch.topk(step.logits[0, -1].float(), 2)
                 gaps.append((top.values[0] - top.values[1]).item())
                 ids.append(top.indices[0].item())
                 feed = torch.tensor([[ids[-1]]])
             greedy.append(ids[len(row):])
             margins.append(gaps)
-    return {"vocab": model.config.vocab_size, "greedy": greedy, "margins": margins}
+    answer = {"vocab": model.config.vocab_size, "greedy": greedy, "margins": margins}
+    if job.get("adapter"):
+        model.unload()
+    return answer
 
 
-def train():
+def train(job):
     model = load_base(job["base"])
     wanted = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, bias="none", **job["config"])
     model = get_peft_model(model, wanted)
@@ -83,10 +94,11 @@ def train():
         optimizer.zero_grad()
         losses.append(loss.item())
         norms.append(norm)
+    model.unload()
     return {"losses": losses, "gradNorms": norms}
 
 
-def adapter():
+def adapter(job):
     torch.manual_seed(job["seed"])
     model = get_peft_model(load_base(job["base"]), LoraConfig(
         task_type="CAUSAL_LM", r=job["rank"], lora_alpha=2 * job["rank"], target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=True))
@@ -94,7 +106,15 @@ def adapter():
         if "lora_B" in name:
             torch.nn.init.normal_(value, std=0.02)
     model.save_pretrained(job["out"])
+    model.unload()
     return {"files": sorted(os.listdir(job["out"]))}
 
 
-print(json.dumps({"forward": forward, "train": train, "adapter": adapter}[job["command"]]()))
+for line in sys.stdin:
+    job = json.loads(line)
+    try:
+        said = {"forward": forward, "train": train, "adapter": adapter}[job["command"]](job)
+    except Exception as error:
+        loaded.clear()  # it may have been left with an adapter on it
+        said = {"error": f"{type(error).__name__}: {error}"}
+    print("ANSWER " + json.dumps(said), flush=True)

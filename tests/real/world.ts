@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import * as v from 'valibot';
 import { type Bench, loraParts, type OpenModel } from '../../src/cli/conformance/bench.ts';
 import type { Case, Outcome } from '../../src/cli/conformance/case.ts';
@@ -43,11 +44,18 @@ const HERE = path.resolve('tests/real');
 const LLAMA = path.resolve('tests/llama');
 
 export function createWorld(bench: Bench, setup: Setup): World {
+  let truth: ReturnType<typeof startTruth> | undefined;
   return {
     bench,
     setup,
-    truth: (job, schema) => ask(setup.python.path ?? 'python3', [path.join(HERE, 'truth.py')], HERE, job, schema),
-    llamaCpp: (job, schema) => ask(process.execPath, [path.join(LLAMA, 'llama.mjs')], LLAMA, job, schema),
+    async truth(job, schema) {
+      truth ??= startTruth(setup.python.path ?? 'python3');
+      const answer = await truth(job);
+      const failed = v.safeParse(v.object({ error: v.string() }), answer);
+      if (failed.success) throw new Error(`truth.py: ${failed.output.error}`);
+      return v.parse(schema, answer);
+    },
+    llamaCpp: (job, schema) => ask(process.execPath, [path.join(LLAMA, 'llama.mjs')], job, schema),
     place(name) {
       const place = path.join(setup.work, name);
       mkdirSync(path.dirname(place), { recursive: true });
@@ -57,14 +65,8 @@ export function createWorld(bench: Bench, setup: Setup): World {
 }
 
 /** Hands a job to a program on its standard input; the answer is the last line it prints. */
-async function ask<T extends v.GenericSchema>(
-  program: string,
-  args: readonly string[],
-  cwd: string,
-  job: object,
-  schema: T,
-): Promise<v.InferOutput<T>> {
-  const child = spawn(program, args, { cwd, env: { ...process.env, ...QUIET }, stdio: ['pipe', 'pipe', 'pipe'] });
+async function ask<T extends v.GenericSchema>(program: string, args: readonly string[], job: object, schema: T): Promise<v.InferOutput<T>> {
+  const child = spawn(program, args, { env: { ...process.env, ...QUIET }, stdio: ['pipe', 'pipe', 'pipe'] });
   let out = '';
   let said = '';
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString('utf8')));
@@ -77,9 +79,37 @@ async function ask<T extends v.GenericSchema>(
   });
   const answer = out.trim().split('\n').at(-1);
   if (status !== 0 || answer === undefined || answer === '') {
-    throw new Error(`${path.basename(args[0])} ended with ${status}: ${said.trim().split('\n').slice(-4).join(' | ')}`);
+    throw new Error(`${path.basename(args[0])} ended with ${status}: ${lastLines(said)}`);
   }
   return v.parse(schema, JSON.parse(answer));
+}
+const lastLines = (text: string): string => text.trim().split('\n').slice(-4).join(' | ');
+
+/** A truth.py that answers one job after the other, so that PyTorch and the base are loaded once. It ends when this process does. */
+function startTruth(program: string): (job: object) => Promise<unknown> {
+  const child = spawn(program, [path.join(HERE, 'truth.py')], { env: { ...process.env, ...QUIET }, stdio: ['pipe', 'pipe', 'pipe'] });
+  let said = '';
+  let ended: string | undefined;
+  let hear: { readonly resolve: (answer: unknown) => void; readonly reject: (error: Error) => void } | undefined;
+  const end = (why: string): void => {
+    ended = why;
+    hear?.reject(new Error(why));
+  };
+  child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-4000)));
+  child.stdin.on('error', () => undefined);
+  child.on('error', (error) => end(error.message));
+  child.on('close', (status) => end(`truth.py ended with ${status}: ${lastLines(said)}`));
+  createInterface(child.stdout).on('line', (line) => {
+    if (line.startsWith('ANSWER ')) hear?.resolve(JSON.parse(line.slice('ANSWER '.length)));
+  });
+  return async (job) => {
+    if (ended !== undefined) throw new Error(ended);
+    const answer = new Promise<unknown>((resolve, reject) => {
+      hear = { resolve, reject };
+    });
+    child.stdin.write(`${JSON.stringify(job)}\n`);
+    return answer;
+  };
 }
 /** No progress bars, no look at a model hub: everything is on the disk. The paths of Dawn's drivers are not for other programs. */
 const QUIET = {
@@ -87,6 +117,7 @@ const QUIET = {
   HF_HUB_OFFLINE: '1',
   TRANSFORMERS_VERBOSITY: 'error',
   TOKENIZERS_PARALLELISM: 'false',
+  OMP_WAIT_POLICY: 'PASSIVE', // threads that wait by spinning are slow on a busy machine
   LD_LIBRARY_PATH: '',
 };
 
