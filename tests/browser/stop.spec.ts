@@ -1,0 +1,64 @@
+// Stop: in Chat nothing more is shown, while scoring what is done stays and can go on, while training the best is kept.
+import { expect, test } from '@playwright/test';
+import { kept, type Opened, openSite, smallModel, startTraining } from '../support/screens.ts';
+import { boardRow, goTo, ROWS } from '../support/site.ts';
+
+test.describe.configure({ mode: 'serial' });
+let opened: Opened;
+test.beforeAll(async ({ browser }) => {
+  // Long questions leave little room for a reply, so those rows are done long before the others.
+  const long = ROWS.replaceAll(
+    /^/gm,
+    'Zed has a red house and Max sleeps under the old tree near the lake, and Mia has a box with a shiny key. ',
+  );
+  opened = await openSite(browser, { model: smallModel(), rows: `${ROWS}\n${long}` });
+});
+test.afterAll(() => opened.context.close());
+
+test('in Chat', async () => {
+  const { page } = opened;
+  await goTo(page, 'Chat');
+  await page.getByLabel('Longest answer').fill('200');
+  await page.getByLabel(/^Message/).fill('Where is the key?');
+  await page.keyboard.press('Control+Enter');
+  const answer = page.locator('[data-answer]').last();
+  await expect(answer).not.toBeEmpty({ timeout: 20_000 });
+  await page.getByRole('button', { name: /^Stop/ }).click();
+  const shown = await answer.textContent();
+  await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 5000 });
+  await expect(page.locator('.turn').last()).toContainText('stopped');
+  await page.waitForTimeout(500);
+  expect(await answer.textContent()).toBe(shown);
+});
+
+test('while scoring: the rows that are done stand on the board, and scoring goes on from there', async () => {
+  const { page } = opened;
+  await goTo(page, 'Task');
+  await page.getByRole('button', { name: 'Change the score' }).click();
+  await page.getByLabel(/^Longest answer, tokens/).fill('250');
+  await page.getByRole('button', { name: 'Change', exact: true }).last().click();
+  await page.getByRole('button', { name: /^Measure Base/ }).click();
+  await page.waitForFunction(() => /row ([1-9]|1[01]) of 12/.test(document.querySelector('footer')?.textContent ?? ''));
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('button', { name: 'Stop and keep what is done' })).toBeHidden({ timeout: 20_000 });
+  const base = boardRow(page, 'Base');
+  await expect(base).toContainText(/n = ([1-9]|1[01])\b/);
+  await base.getByRole('button', { name: 'Measure Base again' }).click();
+  await expect(base).toContainText('n = 12', { timeout: 60_000 });
+});
+
+test('while training: the best is kept', async () => {
+  const { page } = opened;
+  await startTraining(page, [
+    [/epochs/, '100'],
+    [/validations a run/, '100'],
+    [/validations without a better one/, '0'],
+  ]);
+  await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 60_000 });
+  await page.getByRole('button', { name: 'Stop and keep best' }).click();
+  await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: 20_000 });
+  await expect(page.getByText('stopped, its best kept')).toBeVisible();
+  expect((await kept(page)).runs).toMatchObject([{ status: 'stopped', contestantId: expect.any(String) }]);
+  await goTo(page, 'Task');
+  await expect(boardRow(page, 'LoRA')).toBeVisible();
+});
