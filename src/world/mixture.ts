@@ -92,7 +92,7 @@ export const SCHEDULE: readonly Phase[] = [
     ],
   },
   {
-    from: 4e6,
+    from: 3e6,
     length: 128,
     restShare: 0,
     shares: [
@@ -107,7 +107,7 @@ export const SCHEDULE: readonly Phase[] = [
     ],
   },
   {
-    from: 5.5e6,
+    from: 4.5e6,
     length: 256,
     restShare: 0,
     shares: [
@@ -121,7 +121,7 @@ export const SCHEDULE: readonly Phase[] = [
     ],
   },
   {
-    from: 7e6,
+    from: 6e6,
     length: 256,
     restShare: 0,
     shares: [
@@ -139,7 +139,7 @@ export const SCHEDULE: readonly Phase[] = [
       ['translation', 0.02],
     ],
   },
-  { from: 12e6, length: 256, restShare: 0.15, shares: MIXTURE },
+  { from: 11e6, length: 256, restShare: 0.15, shares: MIXTURE },
   { from: 60e6, length: 512, restShare: 0.15, shares: MIXTURE },
 ];
 export const phaseAt = (tokens: number): Phase => SCHEDULE.findLast(({ from }) => from <= tokens) ?? SCHEDULE[0];
