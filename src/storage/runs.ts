@@ -18,6 +18,11 @@ export function saveRun(run: RunRecord, durability: 'strict' | 'relaxed' = 'stri
 export async function interruptedRuns(): Promise<RunRecord[]> {
   return (await readAll('runs')).filter((run) => run.status === 'fitting' || run.status === 'evaluating' || run.status === 'paused');
 }
+export async function renameRun(id: string, name: string): Promise<void> {
+  const run = await readRun(id);
+  if (run !== undefined) await saveRun({ ...run, name });
+}
+/** The record; the bytes of its last state go with `freeUnreferenced`. What it made stays. */
 export async function deleteRun(id: string): Promise<void> {
   await writing(['runs'], (tx) => tx.objectStore('runs').delete(id));
   notify('runs', id);
