@@ -6,3 +6,6 @@ fn weight4(i: u32) -> vec4<f32> {
   let pairs = weights[i];
   return vec4<f32>(unpack2x16float(pairs.x), unpack2x16float(pairs.y));
 }
+fn weight8(i: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weight4(i), weight4(i + 1u));
+}

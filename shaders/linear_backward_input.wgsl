@@ -6,7 +6,8 @@
 //   weights (N, K)       shard  read        through a weight reader
 //
 // Sizes are params, so that one compiled kernel serves every linear: compiling takes SwiftShader half a second.
-// dispatch: one thread for 8 rows x 8 columns of dx, columns fastest; no workgroup memory, no barrier.
+// dispatch: one thread for 8 rows x 8 columns of dx, columns fastest; no workgroup memory, no barrier. Where K is no multiple of 8, the right half of the
+// last columns is read from what comes next, and not written.
 
 override WG: u32 = 32u; // threads per workgroup
 
@@ -35,7 +36,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let row = (tile / tiles) * 8u;
   if (row >= params.M) { return; }
   let left = (tile % tiles) * 2u;
-  let right = min(left + 1u, K4 - 1u);
   let stride = params.STRIDE / 4u;
   let column = params.COLUMN / 4u;
   let last = params.M - 1u;
@@ -74,8 +74,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let d6 = dy[at6 + n4];
     let d7 = dy[at7 + n4];
     let w0 = n * K4;
-    let wl0 = weight4(w0 + left);
-    let wr0 = weight4(w0 + right);
+    let p0 = weight8(w0 + left);
+    let wl0 = p0[0];
+    let wr0 = p0[1];
     l0 += d0.x * wl0;
     r0 += d0.x * wr0;
     l1 += d1.x * wl0;
@@ -93,8 +94,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     l7 += d7.x * wl0;
     r7 += d7.x * wr0;
     let w1 = min(n + 1u, params.N - 1u) * K4;
-    let wl1 = weight4(w1 + left);
-    let wr1 = weight4(w1 + right);
+    let p1 = weight8(w1 + left);
+    let wl1 = p1[0];
+    let wr1 = p1[1];
     l0 += d0.y * wl1;
     r0 += d0.y * wr1;
     l1 += d1.y * wl1;
@@ -112,8 +114,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     l7 += d7.y * wl1;
     r7 += d7.y * wr1;
     let w2 = min(n + 2u, params.N - 1u) * K4;
-    let wl2 = weight4(w2 + left);
-    let wr2 = weight4(w2 + right);
+    let p2 = weight8(w2 + left);
+    let wl2 = p2[0];
+    let wr2 = p2[1];
     l0 += d0.z * wl2;
     r0 += d0.z * wr2;
     l1 += d1.z * wl2;
@@ -131,8 +134,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     l7 += d7.z * wl2;
     r7 += d7.z * wr2;
     let w3 = min(n + 3u, params.N - 1u) * K4;
-    let wl3 = weight4(w3 + left);
-    let wr3 = weight4(w3 + right);
+    let p3 = weight8(w3 + left);
+    let wl3 = p3[0];
+    let wr3 = p3[1];
     l0 += d0.w * wl3;
     r0 += d0.w * wr3;
     l1 += d1.w * wl3;

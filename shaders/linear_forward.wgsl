@@ -51,7 +51,32 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   var a5 = vec4<f32>();
   var a6 = vec4<f32>();
   var a7 = vec4<f32>();
-  for (var k = 0u; k < K4; k++) {
+  for (var k = 0u; k + 1u < K4; k += 2u) {
+    let p0 = weight8(w0 + k);
+    let p1 = weight8(w1 + k);
+    let p2 = weight8(w2 + k);
+    let p3 = weight8(w3 + k);
+    let v = transpose(mat4x4<f32>(p0[0], p1[0], p2[0], p3[0]));
+    let w = transpose(mat4x4<f32>(p0[1], p1[1], p2[1], p3[1]));
+    a0 += v * x[x0 + k];
+    a0 += w * x[x0 + k + 1u];
+    a1 += v * x[x1 + k];
+    a1 += w * x[x1 + k + 1u];
+    a2 += v * x[x2 + k];
+    a2 += w * x[x2 + k + 1u];
+    a3 += v * x[x3 + k];
+    a3 += w * x[x3 + k + 1u];
+    a4 += v * x[x4 + k];
+    a4 += w * x[x4 + k + 1u];
+    a5 += v * x[x5 + k];
+    a5 += w * x[x5 + k + 1u];
+    a6 += v * x[x6 + k];
+    a6 += w * x[x6 + k + 1u];
+    a7 += v * x[x7 + k];
+    a7 += w * x[x7 + k + 1u];
+  }
+  if (K4 % 2u == 1u) {
+    let k = K4 - 1u;
     let w = transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k)));
     a0 += w * x[x0 + k];
     a1 += w * x[x1 + k];

@@ -23,9 +23,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let w3 = min(column * 4u + 3u, N - 1u) * K4;
   let x0 = wg.y * K4;
   var a0 = vec4<f32>();
-  for (var k = 0u; k < K4; k++) {
-    let w = transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k)));
-    a0 += w * x[x0 + k];
+  for (var k = 0u; k + 1u < K4; k += 2u) {
+    let p0 = weight8(w0 + k);
+    let p1 = weight8(w1 + k);
+    let p2 = weight8(w2 + k);
+    let p3 = weight8(w3 + k);
+    a0 += transpose(mat4x4<f32>(p0[0], p1[0], p2[0], p3[0])) * x[x0 + k];
+    a0 += transpose(mat4x4<f32>(p0[1], p1[1], p2[1], p3[1])) * x[x0 + k + 1u];
+  }
+  if (K4 % 2u == 1u) {
+    let k = K4 - 1u;
+    a0 += transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k))) * x[x0 + k];
   }
   let y0 = wg.y * params.stride4 + params.column4 + column;
   y[y0] = start(y0) + a0;

@@ -1,4 +1,5 @@
-// Numbers of weights from the types that files have into f32, and into packed f16. Each function takes a run of whole blocks.
+// Numbers of weights from one type that files have into another: widened to f32, narrowed to f16, quantized to blocks. Each function takes a run of whole
+// blocks. All of it gives the bits that src/formats/quant.ts gives, which are those of llama-quantize and the Python package gguf.
 import type { WeightType } from '../formats/types.ts';
 import { AppError } from '../lib/error.ts';
 
@@ -71,29 +72,93 @@ export function halfToFloat(bits: number): number {
 export function narrow(values: Float32Array): Uint16Array {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    if (Math.abs(values[i]) > HIGHEST_F16) {
-      throw new AppError(
-        'model/f16-overflow',
-        `A weight of this model is ${values[i].toPrecision(6)}, and 16-bit floats end at ${HIGHEST_F16}.`,
-        {
-          fix: 'Hold the model as 32-bit floats.',
-          facts: { value: values[i] },
-        },
-      );
-    }
-    const x = words[i];
-    const sign = (x >>> 16) & 0x8000;
-    const magnitude = x & 0x7fffffff;
-    if (magnitude > 0x7f800000)
-      out[i] = sign | 0x7e00; // NaN
-    else if (magnitude < 0x38800000) {
-      // Below 2^-14: multiples of 2^-24. The scaled number is exact, and its rounding is done here, ties to even.
-      const scaled = Math.abs(values[i]) * 2 ** 24;
-      const floor = Math.floor(scaled);
-      const rest = scaled - floor;
-      out[i] = sign | (floor + (rest > 0.5 || (rest === 0.5 && (floor & 1) === 1) ? 1 : 0));
-    } else out[i] = sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
-  }
+  for (let i = 0; i < values.length; i++) out[i] = halfOf(values[i], words[i]);
   return out;
+}
+/** Of a number and its bits as f32. */
+function halfOf(value: number, bits: number): number {
+  if (Math.abs(value) > HIGHEST_F16) {
+    throw new AppError(
+      'model/f16-overflow',
+      `A weight of this model is ${value.toPrecision(6)}, and 16-bit floats end at ${HIGHEST_F16}.`,
+      {
+        fix: 'Hold the model as it is, or as 32-bit floats.',
+        facts: { value },
+      },
+    );
+  }
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00; // NaN
+  if (magnitude >= 0x38800000) return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+  // Below 2^-14: multiples of 2^-24. The scaled number is exact, and its rounding is done here, ties to even.
+  const scaled = Math.abs(value) * 2 ** 24;
+  const floor = Math.floor(scaled);
+  const rest = scaled - floor;
+  return sign | (floor + (rest > 0.5 || (rest === 0.5 && (floor & 1) === 1) ? 1 : 0));
+}
+
+/** From one type to another: untouched where they are one. To bf16 nothing is converted. @throws 'model/f16-overflow' */
+export function encode(from: WeightType, bytes: Uint8Array, to: WeightType): Uint8Array {
+  if (from === to) return bytes;
+  const values = widen(from, bytes);
+  const made = to === 'f32' ? values : to === 'f16' ? narrow(values) : to === 'bf16' ? undefined : quantize(to, values);
+  if (made === undefined) throw new AppError('engine/conversion', `Weights of type ${from} are not turned into bf16.`);
+  return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
+}
+
+/** Blocks of 32 numbers, each rounded to its block's scale. @throws 'model/f16-overflow' where a scale is beyond f16 */
+export function quantize(type: 'q8_0' | 'q4_0' | 'q4_1', values: Float32Array): Uint8Array {
+  const out = new Uint8Array(encodedBytes(type, values.length));
+  const block = type === 'q8_0' ? quantizeQ8 : type === 'q4_0' ? quantizeQ4 : quantizeQ41;
+  for (let b = 0; b * 32 < values.length; b++) block(values, b * 32, out, b * BLOCKS[type].bytes);
+  return out;
+}
+const f = Math.fround;
+const float = new Float32Array(1);
+const floatBits = new Uint32Array(float.buffer);
+function putHalf(out: Uint8Array, at: number, x: number): void {
+  float[0] = x;
+  const bits = halfOf(x, floatBits[0]);
+  out[at] = bits & 255;
+  out[at + 1] = bits >>> 8;
+}
+/** w = d q: d is the largest magnitude over 127. */
+function quantizeQ8(x: Float32Array, i: number, out: Uint8Array, at: number): void {
+  let largest = 0;
+  for (let j = 0; j < 32; j++) largest = Math.max(largest, Math.abs(x[i + j]));
+  const d = f(largest / 127);
+  const inverse = d === 0 ? 0 : f(1 / d);
+  putHalf(out, at, d);
+  for (let j = 0; j < 32; j++) {
+    const scaled = f(x[i + j] * inverse);
+    const whole = Math.floor(Math.abs(scaled) + 0.5); // half away from zero, as C's roundf
+    out[at + 2 + j] = scaled < 0 ? -whole : whole;
+  }
+}
+/** w = d (q - 8): d is the number of the largest magnitude over -8, so that it is met exactly. */
+function quantizeQ4(x: Float32Array, i: number, out: Uint8Array, at: number): void {
+  let signed = 0;
+  for (let j = 0; j < 32; j++) if (Math.abs(x[i + j]) > Math.abs(signed)) signed = x[i + j];
+  const d = f(signed / -8);
+  const inverse = d === 0 ? 0 : f(1 / d);
+  putHalf(out, at, d);
+  // Product and sum in f64: this is what llama-quantize's fused multiply-add gives.
+  const q = (value: number): number => Math.min(15, Math.max(0, Math.trunc(value * inverse + 8.5)));
+  for (let j = 0; j < 16; j++) out[at + 2 + j] = q(x[i + j]) | (q(x[i + j + 16]) << 4);
+}
+/** w = d q + m: m is the smallest number, d the range over 15. */
+function quantizeQ41(x: Float32Array, i: number, out: Uint8Array, at: number): void {
+  let min = x[i];
+  let max = x[i];
+  for (let j = 1; j < 32; j++) {
+    min = Math.min(min, x[i + j]);
+    max = Math.max(max, x[i + j]);
+  }
+  const d = f(f(max - min) / 15);
+  const inverse = d === 0 ? 0 : f(1 / d);
+  putHalf(out, at, d);
+  putHalf(out, at + 2, min);
+  const q = (value: number): number => Math.min(15, Math.trunc(f(f(f(value - min) * inverse) + 0.5)));
+  for (let j = 0; j < 16; j++) out[at + 4 + j] = q(x[i + j]) | (q(x[i + j + 16]) << 4);
 }

@@ -9,7 +9,7 @@ import { Inference } from './inference.ts';
 import { createPatch, disposePatch, type LoadedPatch, readPatch } from './patch.ts';
 import { allLogits, score } from './score.ts';
 import { createTrainer } from './train.ts';
-import type { Engine, Patch, WeightStorage } from './types.ts';
+import type { Engine, Patch, StoragePlan } from './types.ts';
 import {
   checkConfig,
   checkTensors,
@@ -23,7 +23,7 @@ import {
 import { planTraining } from './workspace.ts';
 
 export interface EngineOptions extends LoadOptions {
-  readonly storage: WeightStorage;
+  readonly storage: StoragePlan;
 }
 
 /** Loads a model's weights onto the GPU. Where the source says its tensors beforehand, they are checked before anything is allocated.
@@ -36,7 +36,7 @@ export async function createEngine(
   const { config } = source;
   checkConfig(config);
   if (source.tensorInfos !== undefined) checkTensors(config, source.tensorInfos);
-  const weights = await loadWeights(gpu, config, source.tensors(), options.storage, options);
+  const weights = await loadWeights(gpu, config, source.tensors(), options.storage, { types: source.tensorInfos, ...options });
   try {
     gpu.flopsPerSecond = await measureFlops(gpu, config, weights);
   } catch (error) {

@@ -1,8 +1,15 @@
 // The device, tensors, upload, download, and plans of dispatches: the only file of the engine that talks to WebGPU's queue.
 import { AppError } from '../lib/error.ts';
-import type { Tensor } from './types.ts';
+import type { Tensor, WeightStorage } from './types.ts';
 
 const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw', import: 'default', eager: true });
+
+/** Each has a reader, `_weights_NAME.wgsl`. */
+export const STORAGES: readonly WeightStorage[] = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'];
+/** A kernel that reads weights, for each storage. */
+function readers(kernel: string, ...files: readonly string[]): Readonly<Record<string, readonly string[]>> {
+  return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [`_weights_${storage}`, ...files]]));
+}
 
 /** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
 export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
@@ -11,17 +18,12 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   attention_decode: ['attention_decode'],
   attention_decode_merge: ['attention_decode_merge'],
   attention_forward: ['attention_forward'],
-  embed_forward_f16: ['_weights_f16', 'embed_forward'],
-  embed_forward_f32: ['_weights_f32', 'embed_forward'],
+  ...readers('embed_forward', 'embed_forward'),
   gather_rows: ['gather_rows'],
-  linear_forward_add_f16: ['_weights_f16', '_start_residual', 'linear_forward'],
-  linear_forward_add_f32: ['_weights_f32', '_start_residual', 'linear_forward'],
-  linear_forward_f16: ['_weights_f16', '_start_zero', 'linear_forward'],
-  linear_forward_f32: ['_weights_f32', '_start_zero', 'linear_forward'],
-  linear_forward_few_add_f16: ['_weights_f16', '_start_residual', 'linear_forward_few'],
-  linear_forward_few_add_f32: ['_weights_f32', '_start_residual', 'linear_forward_few'],
-  linear_forward_few_f16: ['_weights_f16', '_start_zero', 'linear_forward_few'],
-  linear_forward_few_f32: ['_weights_f32', '_start_zero', 'linear_forward_few'],
+  ...readers('linear_forward_add', '_start_residual', 'linear_forward'),
+  ...readers('linear_forward', '_start_zero', 'linear_forward'),
+  ...readers('linear_forward_few_add', '_start_residual', 'linear_forward_few'),
+  ...readers('linear_forward_few', '_start_zero', 'linear_forward_few'),
   log_probability: ['log_probability'],
   log_sum_exp: ['log_sum_exp'],
   lora_down: ['_lora', '_keep_all', 'lora_down'],
@@ -38,8 +40,7 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   cross_entropy_backward: ['cross_entropy_backward'],
   cross_entropy_lse: ['cross_entropy_lse'],
   embed_backward: ['embed_backward'],
-  linear_backward_input_f16: ['_weights_f16', 'linear_backward_input'],
-  linear_backward_input_f32: ['_weights_f32', 'linear_backward_input'],
+  ...readers('linear_backward_input', 'linear_backward_input'),
   linear_backward_weight: ['linear_backward_weight'],
   lora_backward_a: ['_lora', '_keep_all', 'lora_backward_a'],
   lora_backward_a_dropout: ['_lora', '_dropout', 'lora_backward_a'],
@@ -122,10 +123,15 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
 }
-/** Bytes of a tensor; f16 is packed in pairs. */
+/** Blocks of 32 numbers come in eights on the GPU, so that a reader finds where their scales begin from the size of what is bound. */
+export const BLOCKS_AT_ONCE = 8;
+const BLOCK_BYTES: Readonly<Partial<Record<Tensor['dtype'], number>>> = { q8_0: 34, q4_0: 18, q4_1: 20 };
+/** Bytes of a tensor. Numbers of 16 bits are packed in pairs. */
 export function tensorBytes(shape: readonly number[], dtype: Tensor['dtype']): number {
   const n = elements(shape);
-  return dtype === 'f16' ? Math.ceil(n / 2) * 4 : n * 4;
+  const block = BLOCK_BYTES[dtype];
+  if (block !== undefined) return Math.ceil(n / 32 / BLOCKS_AT_ONCE) * BLOCKS_AT_ONCE * block;
+  return dtype === 'f16' || dtype === 'bf16' ? Math.ceil(n / 2) * 4 : n * 4;
 }
 export function aligned(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
@@ -147,7 +153,7 @@ export function destroyBuffer(gpu: Gpu, kind: MemoryKind, buffer: GPUBuffer): vo
 }
 
 /** Runs `make` and rejects with 'gpu/out-of-memory' or 'gpu/invalid' if anything that it created failed. */
-export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make: () => T): Promise<T> {
+export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make: () => T, fix?: string): Promise<T> {
   gpu.device.pushErrorScope('validation');
   gpu.device.pushErrorScope('out-of-memory');
   const made = make();
@@ -158,7 +164,7 @@ export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make:
       `${what} needs ${Math.round(bytes / 1e6)} MB of GPU memory, and the GPU has not that much left.`,
       {
         why: full?.message ?? 'The GPU was lost while memory was being taken.',
-        fix: 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
+        fix: fix ?? 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
         facts: { bytes },
       },
     );

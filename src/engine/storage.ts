@@ -1,9 +1,8 @@
 // How weights are held on the GPU: what each plan makes of a tensor, and the packing of GGUF's blocks for the readers `_weights_q*.wgsl`.
-import type { ModelConfig, TensorInfo, WeightType } from '../formats/types.ts';
+import type { TensorInfo } from '../formats/types.ts';
 import { BLOCKS } from './convert.ts';
 import { BLOCKS_AT_ONCE } from './gpu.ts';
 import type { StoragePlan, WeightStorage } from './types.ts';
-import { weightShapes } from './weight-shapes.ts';
 
 export type BlockType = Extract<WeightStorage, 'q8_0' | 'q4_0' | 'q4_1'>;
 export const isBlocks = (storage: WeightStorage | 'u32'): storage is BlockType => storage.startsWith('q');
@@ -24,28 +23,15 @@ export function storageOf(plan: StoragePlan, { name, shape, dtype }: Pick<Tensor
   return name === 'model.embed_tokens.weight' || name === 'lm_head.weight' ? 'q8_0' : FOUR_BIT;
 }
 
-/** The storage of every tensor of a model. What `infos` does not list is taken to be f32 in its file. */
-export function modelStorage(
-  config: ModelConfig,
-  plan: StoragePlan,
-  infos: readonly Pick<TensorInfo, 'name' | 'dtype'>[] = [],
-): ReadonlyMap<string, WeightStorage> {
-  const types = new Map<string, WeightType>(infos.map(({ name, dtype }) => [name, dtype]));
-  return new Map([...weightShapes(config)].map(([name, shape]) => [name, storageOf(plan, { name, shape, dtype: types.get(name) ?? 'f32' })]));
-}
-
 /** Bytes of a block's scales, and words of its numbers. */
 const SCALES: Readonly<Record<BlockType, number>> = { q8_0: 2, q4_0: 2, q4_1: 4 };
 const WORDS: Readonly<Record<BlockType, number>> = { q8_0: 8, q4_0: 4, q4_1: 4 };
 const LOW = 0x0f0f0f0f;
 
-/** Where the scales of a matrix of `numbers` numbers begin on the GPU, in bytes. */
-export function scalesOffset(type: BlockType, numbers: number): number {
-  return Math.ceil(numbers / 32 / BLOCKS_AT_ONCE) * BLOCKS_AT_ONCE * WORDS[type] * 4;
-}
-/** Bytes of the scales of `blocks` blocks. */
-export function scalesBytes(type: BlockType, blocks: number): number {
-  return blocks * SCALES[type];
+/** Where block `block` of a matrix of `count` blocks is on the GPU: bytes to its numbers, and to its scales behind the last block's numbers. */
+export function blockPlace(type: BlockType, count: number, block: number): { readonly numbers: number; readonly scales: number } {
+  const size = WORDS[type] * 4;
+  return { numbers: block * size, scales: Math.ceil(count / BLOCKS_AT_ONCE) * BLOCKS_AT_ONCE * size + block * SCALES[type] };
 }
 
 /** Blocks as files have them into the two runs that a reader wants: numbers, and scales (filled up to a whole word). A file's 4-bit block has weight j and
@@ -79,7 +65,7 @@ export function packBlocks(type: BlockType, bytes: Uint8Array): { readonly numbe
 export function unpackBlocks(type: BlockType, held: ArrayBuffer, count: number): Uint8Array {
   const [size, width, per] = [BLOCKS[type].bytes, SCALES[type], WORDS[type]];
   const words = new Uint32Array(held);
-  const scales = new Uint8Array(held, scalesOffset(type, count * 32));
+  const scales = new Uint8Array(held, blockPlace(type, count, 0).scales);
   const bytes = new Uint8Array(count * size);
   const put = (at: number, word: number): void => {
     for (let i = 0; i < 4; i++) bytes[at + i] = (word >>> (8 * i)) & 255;
@@ -89,7 +75,7 @@ export function unpackBlocks(type: BlockType, held: ArrayBuffer, count: number):
     for (let i = 0; i < width; i++) bytes[at + i] = scales[b * width + i];
     const to = at + width;
     const t = words.subarray(b * per, (b + 1) * per);
-    if (type === 'q8_0') t.forEach((word, w) => put(to + 4 * w, word));
+    if (type === 'q8_0') for (let w = 0; w < 8; w++) put(to + 4 * w, t[w]);
     else {
       put(to, (t[0] & LOW) | ((t[2] & LOW) << 4));
       put(to + 4, ((t[0] >>> 4) & LOW) | (t[2] & ~LOW));

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../formats/types.ts';
+import type { ModelConfig, WeightType } from '../formats/types.ts';
 
 export type { ModelConfig } from '../formats/types.ts';
 
@@ -8,7 +8,7 @@ export interface Tensor {
   readonly buffer: GPUBuffer;
   readonly offset: number;
   readonly shape: readonly number[];
-  readonly dtype: 'f32' | 'f16' | 'u32';
+  readonly dtype: WeightStorage | 'u32';
 }
 
 export type Linear = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
@@ -130,7 +130,7 @@ export interface MemoryUse {
 export interface Engine {
   readonly config: ModelConfig;
   /** How the base is held. */
-  readonly storage: WeightStorage;
+  readonly storage: StoragePlan;
   /** Kernel variants in use and a hash of their text: other kernels, other last bits. */
   readonly kernels: string;
   /** Measured multiply-adds, in FLOP/s, to estimate times with. */
@@ -176,5 +176,9 @@ export interface Engine {
   dispose(): void;
 }
 
-/** How base weights are held on the GPU. f16 is packed in pairs and needs no `shader-f16`. */
-export type WeightStorage = 'f32' | 'f16';
+/** How one matrix is held on the GPU: in any type that files have. f16 and bf16 are packed in pairs and need no `shader-f16`; q8_0, q4_0 and q4_1 are GGUF's
+ *  blocks of 32 numbers, bit for bit, in another order of bytes (`storage.ts`). */
+export type WeightStorage = WeightType;
+/** What is asked for a whole base: its matrices as the files have them, all in one type of floats, or quantized on load. `4-bit` holds the embedding and the
+ *  head in 8 bits. `storageOf` says what comes of each tensor. */
+export type StoragePlan = 'as-is' | 'f32' | 'f16' | '8-bit' | '4-bit';

@@ -1,23 +1,13 @@
 // A model's weights onto the GPU: checked against the configuration, allocated at once, then streamed in tensor by tensor.
-import type { ModelConfig, RawTensor, TensorInfo } from '../formats/types.ts';
+import type { ModelConfig, RawTensor, TensorInfo, WeightType } from '../formats/types.ts';
 import { AppError } from '../lib/error.ts';
-import type { Matrix, Shard } from './calls.ts';
-import { BLOCKS, encodedBytes, halves, narrow, widen } from './convert.ts';
-import {
-  aligned,
-  allocating,
-  createTensor,
-  destroyBuffer,
-  download,
-  downloadBytes,
-  elements,
-  type Gpu,
-  MAX_BINDING_BYTES,
-  tensorBytes,
-  upload,
-} from './gpu.ts';
+import type { Matrix } from './calls.ts';
+import { encodedBytes, widen } from './convert.ts';
+import { aligned, allocating, createTensor, destroyBuffer, elements, type Gpu, MAX_BINDING_BYTES, tensorBytes, upload } from './gpu.ts';
 import { ropeFrequencies } from './reference.ts';
-import type { HostTensor, Linear, MemoryUse, Tensor, WeightStorage } from './types.ts';
+import { STORAGE_PLANS, storageOf } from './storage.ts';
+import type { HostTensor, Linear, MemoryUse, StoragePlan, Tensor, WeightStorage } from './types.ts';
+import { readRows, uploadRows } from './weight-bytes.ts';
 
 export const LINEARS: readonly Linear[] = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
@@ -112,24 +102,54 @@ function checkShape(name: string, wanted: readonly number[], found: readonly num
 
 /** Row ranges of a matrix, each within one binding and a multiple of 64 rows (but for the last), so that a view begins where a binding may. */
 export function shardRows([rows, columns]: readonly number[], dtype: Tensor['dtype']): { readonly first: number; readonly rows: number }[] {
-  const most = Math.max(64, Math.floor(MAX_BINDING_BYTES / tensorBytes([1, columns], dtype) / 64) * 64);
+  const most = Math.max(64, Math.floor(MAX_BINDING_BYTES / tensorBytes([64, columns], dtype)) * 64);
   const shards: { first: number; rows: number }[] = [];
   for (let first = 0; first < rows; first += most) shards.push({ first, rows: Math.min(most, rows - first) });
   return shards;
 }
 
+/** What a file says of its tensors. What it does not list is taken to be f32 there. */
+export type TensorTypes = readonly Pick<TensorInfo, 'name' | 'dtype'>[];
+
+/** How a plan holds every tensor of a model. */
+export function modelStorage(config: ModelConfig, plan: StoragePlan, types: TensorTypes = []): ReadonlyMap<string, WeightStorage> {
+  const dtypes = new Map<string, WeightType>(types.map(({ name, dtype }) => [name, dtype]));
+  return new Map(
+    [...weightShapes(config)].map(([name, shape]) => [name, storageOf(plan, { name, shape, dtype: dtypes.get(name) ?? 'f32' })]),
+  );
+}
+
 /** Bytes of a model's weights, before any is allocated. Activations and training come with use: planInference, planTraining. */
-export function planModel(config: ModelConfig, storage: WeightStorage): MemoryUse {
+export function planModel(config: ModelConfig, plan: StoragePlan, types: TensorTypes = []): MemoryUse {
+  const storage = modelStorage(config, plan, types);
   let weights = aligned(config.context * config.HS * 4);
-  for (const shape of weightShapes(config).values()) {
-    if (shape.length === 1) weights += aligned(tensorBytes(shape, 'f32'));
-    else for (const { rows } of shardRows(shape, storage)) weights += aligned(tensorBytes([rows, shape[1]], storage));
+  for (const [name, shape] of weightShapes(config)) {
+    const held = storage.get(name)!;
+    if (shape.length === 1) weights += aligned(tensorBytes(shape, held));
+    else for (const { rows } of shardRows(shape, held)) weights += aligned(tensorBytes([rows, shape[1]], held));
   }
   return { weights, activations: 0, training: 0 };
 }
 
+/** What to do where a model does not fit: the plans that take less than `bytes`, and not more than the limit, with what they take. */
+function smallerPlans(config: ModelConfig, types: TensorTypes, bytes: number, limit = bytes - 1): string {
+  const offers = STORAGE_PLANS.map((plan) => ({ plan, bytes: planModel(config, plan, types).weights }))
+    .filter((offer) => offer.bytes < bytes && offer.bytes <= limit)
+    .sort((a, b) => b.bytes - a.bytes)
+    .map((offer) => `${PLAN_WORDS[offer.plan]} (${Math.ceil(offer.bytes / 1e6)} MB)`);
+  if (offers.length === 0) return 'Close other tabs that use the GPU, or choose a smaller model.';
+  return `Hold it ${offers.join(' or ')}, close other tabs that use the GPU, or choose a smaller model.`;
+}
+const PLAN_WORDS: Readonly<Record<StoragePlan, string>> = {
+  'as-is': 'as it is in its file',
+  f32: 'as 32-bit floats',
+  f16: 'as 16-bit floats',
+  '8-bit': 'as 8-bit',
+  '4-bit': 'as 4-bit',
+};
+
 /** @throws 'gpu/out-of-memory' where the plan is over the limit, with the numbers */
-export function checkPlan(what: string, plan: MemoryUse, limit: number | undefined): void {
+export function checkPlan(what: string, plan: MemoryUse, limit: number | undefined, fix?: string): void {
   const bytes = plan.weights + plan.activations + plan.training;
   if (limit === undefined || bytes <= limit) return;
   throw new AppError(
@@ -137,7 +157,7 @@ export function checkPlan(what: string, plan: MemoryUse, limit: number | undefin
     `${what} needs ${Math.ceil(bytes / 1e6)} MB of GPU memory and ${Math.floor(limit / 1e6)} MB is allowed.`,
     {
       why: `Weights take ${Math.ceil(plan.weights / 1e6)} MB, activations ${Math.ceil(plan.activations / 1e6)} MB, training ${Math.ceil(plan.training / 1e6)} MB.`,
-      fix: 'Hold the model as 16-bit floats, use shorter texts or smaller batches, or choose a smaller model.',
+      fix: fix ?? 'Hold the model in fewer bits, use shorter texts or smaller batches, or choose a smaller model.',
       facts: { bytes, limit },
     },
   );
@@ -148,6 +168,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** Bytes that the whole engine may take. */
   readonly memoryLimit?: number | undefined;
+  /** The tensors as their file lists them, for plans that keep what is there. */
+  readonly types?: TensorTypes | undefined;
 }
 /** Weights and the way back to them by name. */
 export interface LoadedWeights {
@@ -161,22 +183,24 @@ export async function loadWeights(
   gpu: Gpu,
   config: ModelConfig,
   tensors: AsyncIterable<RawTensor>,
-  storage: WeightStorage,
-  { onProgress, signal, memoryLimit }: LoadOptions = {},
+  plan: StoragePlan,
+  { onProgress, signal, memoryLimit, types }: LoadOptions = {},
 ): Promise<LoadedWeights> {
   const shapes = weightShapes(config);
-  const plan = planModel(config, storage);
-  checkPlan('This model', plan, memoryLimit);
+  const storage = modelStorage(config, plan, types);
+  const planned = planModel(config, plan, types);
+  checkPlan('This model', planned, memoryLimit, smallerPlans(config, types ?? [], planned.weights, memoryLimit));
   const byName = new Map<string, Matrix>();
   const angles: Tensor[] = [];
   try {
-    await allocating(gpu, 'This model', plan.weights, () => {
-      for (const [name, shape] of shapes) byName.set(name, allocate(gpu, name, shape, storage));
+    const allocateAll = (): void => {
+      for (const [name, shape] of shapes) byName.set(name, allocate(gpu, name, shape, storage.get(name)!));
       angles.push(createTensor(gpu, 'rope angles', 'weights', [config.context, config.HS / 2, 2]));
-    });
+    };
+    await allocating(gpu, 'This model', planned.weights, allocateAll, smallerPlans(config, types ?? [], planned.weights));
     upload(gpu, angles[0], ropeAngles(config));
     const missing = new Set(shapes.keys());
-    const total = [...byName.values()].flat().reduce((sum, { tensor }) => sum + tensorBytes(tensor.shape, tensor.dtype), 0);
+    const total = [...byName.values()].flat().reduce((sum, { tensor }) => sum + shardBytes(tensor), 0);
     let done = 0;
     for await (const raw of tensors) {
       signal?.throwIfAborted();
@@ -208,6 +232,23 @@ export function disposeWeights(gpu: Gpu, { model, byName }: LoadedWeights): void
   destroyBuffer(gpu, 'weights', model.angles.buffer);
 }
 
+/** Bytes of a shard in its type, without what fills its last blocks up on the GPU. */
+function shardBytes({ shape, dtype }: Tensor): number {
+  return dtype === 'u32' ? 0 : encodedBytes(dtype, elements(shape));
+}
+
+/** A weight as it is held, in the bytes of that type, row after row. @throws 'model/missing-tensor' */
+export async function readHeld(
+  gpu: Gpu,
+  weights: LoadedWeights,
+  name: string,
+): Promise<readonly { readonly first: number; readonly dtype: Tensor['dtype']; readonly bytes: Uint8Array }[]> {
+  const matrix = weights.byName.get(name);
+  if (matrix === undefined) throw missingTensors([name]);
+  const shards = [];
+  for (const { tensor, first } of matrix) shards.push({ first, dtype: tensor.dtype, bytes: await readRows(gpu, tensor) });
+  return shards;
+}
 /** A weight widened to f32 in host memory. @throws 'model/missing-tensor' */
 export async function readWeights(
   gpu: Gpu,
@@ -215,13 +256,10 @@ export async function readWeights(
   name: string,
   shape: readonly number[] | undefined,
 ): Promise<HostTensor> {
-  const matrix = weights.byName.get(name);
-  if (matrix === undefined || shape === undefined) throw missingTensors([name]);
+  if (shape === undefined) throw missingTensors([name]);
   const data = new Float32Array(elements(shape));
-  for (const { tensor, first } of matrix) {
-    const at = shape.length === 1 ? 0 : first * shape[1];
-    if (tensor.dtype === 'f32') data.set(await download(gpu, tensor), at);
-    else data.set(halves(new Uint16Array(await downloadBytes(gpu, tensor.buffer, tensor.offset, tensorBytes(tensor.shape, 'f16')))), at);
+  for (const { first, dtype, bytes } of await readHeld(gpu, weights, name)) {
+    if (dtype !== 'u32') data.set(widen(dtype, bytes), shape.length === 1 ? 0 : first * shape[1]);
   }
   return { name, shape, data };
 }
@@ -264,24 +302,6 @@ function assemble(config: ModelConfig, byName: ReadonlyMap<string, Matrix>, angl
     angles,
   };
 }
-
-/** Rows of a shard, converted and written a few megabytes at a time; yields the bytes written. */
-function* uploadRows(gpu: Gpu, raw: RawTensor, { tensor, first }: Shard): Iterable<number> {
-  const columns = tensor.shape[tensor.shape.length - 1];
-  const rows = elements(tensor.shape) / columns;
-  const atOnce = Math.max(1, Math.floor(PIECE_NUMBERS / columns));
-  if (columns % BLOCKS[raw.dtype].numbers !== 0)
-    throw new AppError('model/shape-mismatch', `${raw.name} has rows of ${columns} numbers, and ${raw.dtype} needs multiples of 32.`);
-  for (let row = 0; row < rows; row += atOnce) {
-    const n = Math.min(atOnce, rows - row) * columns;
-    const start = encodedBytes(raw.dtype, (first + row) * columns);
-    const bytes = raw.bytes.subarray(start, start + encodedBytes(raw.dtype, n));
-    const data = raw.dtype === tensor.dtype ? bytes : tensor.dtype === 'f16' ? narrow(widen(raw.dtype, bytes)) : widen(raw.dtype, bytes);
-    upload(gpu, tensor, data, tensorBytes([row, columns], tensor.dtype));
-    yield data.byteLength;
-  }
-}
-const PIECE_NUMBERS = 2 ** 21;
 
 /** Cosine and sine of every position and pair, (context, HS / 2, 2), computed in double precision. */
 export function ropeAngles({ context, HS, ...config }: ModelConfig): Float32Array {

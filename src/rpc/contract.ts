@@ -1,5 +1,5 @@
 import type { ColumnRole, Example, ImportFinding, ImportResult, RawTable, SplitShares, Task } from '../data/types.ts';
-import type { MemoryUse, WeightStorage } from '../engine/types.ts';
+import type { MemoryUse, StoragePlan } from '../engine/types.ts';
 import type { Board, ExampleComparison, Paired, Split } from '../experiments/types.ts';
 import type { MethodDeclaration, Prompt } from '../methods/types.ts';
 import type { MetricDeclaration } from '../metrics/types.ts';
@@ -39,15 +39,22 @@ export interface ModelInspection {
   readonly context: number;
   readonly layers: number;
   readonly hasTemplate: boolean;
-  /** Memory in bytes to chat (1 024 tokens, or the context where that is shorter) and to train LoRA (rank 16, two rows of 256 tokens), each way of holding the weights. */
-  readonly choices: readonly {
-    readonly storage: WeightStorage;
-    readonly chatBytes: number;
-    readonly trainBytes: number;
-    readonly recommended: boolean;
-  }[];
-  /** Said before loading: ignored files, a missing template, 4-bit blocks that become larger. */
+  readonly choices: readonly StorageChoice[];
+  /** Said before loading: ignored files, a missing template, weights that have 4 bits already. */
   readonly notes: readonly string[];
+}
+/** One way of holding a model's weights on the GPU, with what it takes there in bytes, before anything is loaded. */
+export interface StorageChoice {
+  readonly storage: StoragePlan;
+  /** Nothing is rounded: the numbers are those of the file. */
+  readonly exact: boolean;
+  /** The types of its matrices, most bytes first: "Q4_1 and Q8_0". */
+  readonly types: string;
+  readonly weightBytes: number;
+  /** To chat, 1 024 tokens or the context where that is shorter; to train LoRA, rank 16, two rows of 256 tokens. */
+  readonly chatBytes: number;
+  readonly trainBytes: number;
+  readonly recommended: boolean;
 }
 export interface Progress {
   /** What is being done now: "Reading model.safetensors". */
@@ -59,7 +66,7 @@ export interface Progress {
 }
 export interface ModelStatus {
   readonly modelId: string;
-  readonly storage: WeightStorage;
+  readonly storage: StoragePlan;
   readonly memory: MemoryUse;
   readonly context: number;
 }
@@ -216,7 +223,7 @@ export interface EngineApi {
   importModel(
     files: readonly PickedFile[],
     name: string,
-    storage: WeightStorage,
+    storage: StoragePlan,
     onProgress: (p: Progress) => void,
     signal: AbortSignal,
   ): Promise<ModelRecord>;
@@ -226,7 +233,8 @@ export interface EngineApi {
   modelStatus(): Promise<ModelStatus | undefined>;
   /** Deletes the record and frees the bytes; contestants of it stay, and say that their model is gone. */
   deleteModel(modelId: string): Promise<number>;
-  memoryToTrain(modelId: string, storage: WeightStorage): Promise<MemoryUse>;
+  /** The ways in which a model that is kept here can be held, as `inspectModel` had them. */
+  storageChoices(modelId: string): Promise<readonly StorageChoice[]>;
 
   /** The Base contestant of a task and its model, made when it is not there. */
   ensureBase(taskId: string): Promise<ContestantRecord>;

@@ -28,7 +28,7 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const number = v.pipe(v.number(), v.finite());
 const strings = v.array(v.string());
 const split = v.picklist(['validation', 'test']);
-const storage = v.picklist(['f32', 'f16']);
+const storage = v.picklist(['as-is', 'f32', 'f16', '8-bit', '4-bit']);
 const file = v.object({ sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)), bytes: count, name: v.string() });
 const files = v.array(file);
 

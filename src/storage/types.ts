@@ -1,5 +1,5 @@
 import type { ColumnRole, Example, SplitShares, Task } from '../data/types.ts';
-import type { WeightStorage } from '../engine/types.ts';
+import type { StoragePlan } from '../engine/types.ts';
 import type { Cost, RowResult, Run, Split } from '../experiments/types.ts';
 import type { ModelConfig } from '../formats/types.ts';
 import type { Prompt } from '../methods/types.ts';
@@ -23,7 +23,7 @@ export interface ModelRecord {
   readonly weightTypes: string;
   readonly hasTemplate: boolean;
   /** How it is held on the GPU. */
-  readonly storage: WeightStorage;
+  readonly storage: StoragePlan;
   readonly addedAt: number;
   readonly lastUsedAt: number;
 }

@@ -4,7 +4,7 @@ import { lossChunks } from '../../src/engine/backward.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { dropoutKeep } from '../../src/engine/reference.ts';
 import { type ReferencePart, referenceModel } from '../../src/engine/reference-model.ts';
-import type { AdamW, Batch, Engine, HostPart, WeightStorage } from '../../src/engine/types.ts';
+import type { AdamW, Batch, Engine, HostPart, StoragePlan } from '../../src/engine/types.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import { rawTensors, stream, testEngine } from '../support/engine.ts';
 import { fixtureConfig, fixtureTensors, worstDifference } from '../support/fixtures.ts';
@@ -16,7 +16,7 @@ const OPTIONS: AdamW = { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDe
 const GRADIENT = 1e-5;
 
 const engines = new Map<string, Promise<Engine>>();
-function engineOf(folder: string, storage: WeightStorage = 'f32'): Promise<Engine> {
+function engineOf(folder: string, storage: StoragePlan = 'f32'): Promise<Engine> {
   const key = `${folder} ${storage}`;
   const made = engines.get(key) ?? testEngine(folder, storage);
   engines.set(key, made);
@@ -41,7 +41,7 @@ async function compare(
   folder: string,
   parts: readonly HostPart[],
   made: ReturnType<typeof randomBatch>,
-  storage: WeightStorage = 'f32',
+  storage: StoragePlan = 'f32',
   dropout = 0,
 ) {
   const engine = await engineOf(folder, storage);

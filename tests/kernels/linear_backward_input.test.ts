@@ -1,32 +1,42 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { linearBackwardInput } from '../../src/engine/calls-backward.ts';
+import { STORAGES } from '../../src/engine/gpu.ts';
 import * as reference from '../../src/engine/reference.ts';
-import { emptyTensor, excess, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
+import { emptyTensor, excess, matrixOf, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
 
 // Sums of N products of numbers below 1: f32 rounds each to 6e-8 of the running sum, so N = 300 stays within 1e-5.
 const [ATOL, RTOL] = [1e-5, 1e-5];
 
-test.each([
+const SIZES = [
   { M: 1, N: 4, K: 4 }, // below the tile
   { M: 8, N: 32, K: 8 }, // at it
   { M: 9, N: 300, K: 12 }, // above, not a multiple
   { M: 21, N: 64, K: 68 },
   { M: 70, N: 20, K: 172 },
-])('linear_backward_input of $M x $N by $N x $K, written and added', async ({ M, N, K }) => {
-  const [dy, w, old] = [randoms(M * N, 1), randoms(N * K, 2), randoms(M * K, 3)];
-  const [gpuDy, gpuW] = [await tensorOf([M, N], dy), [{ tensor: await tensorOf([N, K], w), first: 0 }]];
+  { M: 21, N: 12, K: 160 }, // 60 blocks, which come in eights
+  { M: 9, N: 300, K: 32 },
+];
+describe.each(STORAGES)('linear_backward_input through %s', (storage) => {
+  test.each(SIZES.filter(({ K }) => K % 32 === 0 || !storage.startsWith('q')))(
+    '$M x $N by $N x $K, written and added',
+    async ({ M, N, K }) => {
+      const [dy, old] = [randoms(M * N, 1), randoms(M * K, 3)];
+      const { tensor, values: w } = await matrixOf(storage, [N, K], randoms(N * K, 2));
+      const [gpuDy, gpuW] = [await tensorOf([M, N], dy), [{ tensor, first: 0 }]];
 
-  const written = new Float32Array(M * K);
-  reference.linearBackwardInput(written, dy, w, M, K, N);
-  const dx = await emptyTensor([M, K]);
-  await runCalls(...linearBackwardInput(dx, { tensor: gpuDy, column: 0 }, gpuW, false));
-  expect(excess(await readFloats(dx), written, RTOL)).toBeLessThanOrEqual(ATOL);
+      const written = new Float32Array(M * K);
+      reference.linearBackwardInput(written, dy, w, M, K, N);
+      const dx = await emptyTensor([M, K]);
+      await runCalls(...linearBackwardInput(dx, { tensor: gpuDy, column: 0 }, gpuW, false));
+      expect(excess(await readFloats(dx), written, RTOL)).toBeLessThanOrEqual(ATOL);
 
-  const added = old.slice();
-  reference.linearBackwardInput(added, dy, w, M, K, N);
-  const sum = await tensorOf([M, K], old);
-  await runCalls(...linearBackwardInput(sum, { tensor: gpuDy, column: 0 }, gpuW, true));
-  expect(excess(await readFloats(sum), added, RTOL)).toBeLessThanOrEqual(ATOL);
+      const added = old.slice();
+      reference.linearBackwardInput(added, dy, w, M, K, N);
+      const sum = await tensorOf([M, K], old);
+      await runCalls(...linearBackwardInput(sum, { tensor: gpuDy, column: 0 }, gpuW, true));
+      expect(excess(await readFloats(sum), added, RTOL)).toBeLessThanOrEqual(ATOL);
+    },
+  );
 });
 
 test('linear_backward_input reads its columns of a wider gradient, shard by shard, and f16 weights', async () => {

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { continueTogether } from '../../src/cli/conformance/bench.ts';
 import { type Case, differentIds, exact, type Outcome, worstDifference } from '../../src/cli/conformance/case.ts';
 import { diskSource } from '../../src/cli/conformance/folder.ts';
-import type { WeightStorage } from '../../src/engine/types.ts';
+import type { StoragePlan } from '../../src/engine/types.ts';
 import { openGguf } from '../../src/formats/gguf-source.ts';
 import { renderTemplate } from '../../src/text/chat-template.ts';
 import { specialText } from '../../src/text/tokenizer.ts';
@@ -60,7 +60,7 @@ export function numberCases(world: World): { readonly f32: Case[]; readonly f16:
     const rows = (await conversations(world)).filter(({ what }) => COMPARED.includes(what)).map(({ ids }) => ids);
     return { rows, truth: await forward(world, found(world, 'gguf'), rows, { greedy: GREEDY }) };
   };
-  const logits = async (storage: WeightStorage, tolerance: number): Promise<Outcome> => {
+  const logits = async (storage: StoragePlan, tolerance: number): Promise<Outcome> => {
     asked ??= wanted();
     const { rows, truth } = await asked;
     const got = await ourLogits(await world.bench.open(found(world, 'gguf'), storage), rows);

@@ -1,7 +1,7 @@
 // The engine over a fixture's safetensors, on the device of the tests.
 import { readFileSync } from 'node:fs';
 import { createEngine } from '../../src/engine/engine.ts';
-import type { Engine, ModelConfig, WeightStorage } from '../../src/engine/types.ts';
+import type { Engine, ModelConfig, StoragePlan } from '../../src/engine/types.ts';
 import type { RawTensor, WeightType } from '../../src/formats/types.ts';
 import { fixture, fixtureConfig } from './fixtures.ts';
 import { testGpu } from './gpu.ts';
@@ -30,7 +30,7 @@ export async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
 
 export async function testEngine(
   folder: string,
-  storage: WeightStorage = 'f32',
+  storage: StoragePlan = 'f32',
   config: ModelConfig = fixtureConfig(folder),
 ): Promise<Engine> {
   const raw = rawTensors(`${folder}/model.safetensors`);

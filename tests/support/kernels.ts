@@ -1,6 +1,8 @@
 // What every kernel test needs: seeded numbers in, one dispatch, numbers out.
 import { type Call, createTensor, download, downloadBytes, elements, Plan, tensorBytes, upload } from '../../src/engine/gpu.ts';
-import type { Tensor } from '../../src/engine/types.ts';
+import type { Tensor, WeightStorage } from '../../src/engine/types.ts';
+import { uploadRows } from '../../src/engine/weight-bytes.ts';
+import { fromF32, toF32 } from '../../src/formats/quant.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import { testGpu } from './gpu.ts';
 
@@ -20,6 +22,18 @@ export async function tensorOf(
   const tensor = createTensor(gpu, 'test', 'activations', shape, dtype ?? (data instanceof Float32Array ? 'f32' : 'u32'));
   upload(gpu, tensor, data);
   return tensor;
+}
+/** A matrix held in a storage, and the numbers that it then has: what the reference must be given. */
+export async function matrixOf(
+  storage: WeightStorage,
+  [rows, columns]: readonly [number, number],
+  data: Float32Array,
+): Promise<{ readonly tensor: Tensor; readonly values: Float32Array }> {
+  const gpu = await testGpu();
+  const tensor = createTensor(gpu, 'test', 'activations', [rows, columns], storage);
+  const bytes = fromF32(data, storage);
+  for (const _ of uploadRows(gpu, { name: 'test', shape: [rows, columns], dtype: storage, bytes }, { tensor, first: 0 }));
+  return { tensor, values: toF32(bytes, storage, data.length) };
 }
 /** A tensor filled with NaN, so that what a kernel leaves unwritten shows. */
 export function emptyTensor(shape: readonly number[]): Promise<Tensor> {

@@ -71,7 +71,7 @@ export function engineApi(session: Session): EngineApi {
     unloadModel: async () => (await models()).unloadModel(session),
     modelStatus: async () => statusOf(session),
     deleteModel: async (modelId) => (await models()).deleteModel(session, modelId),
-    memoryToTrain: async (modelId, storage) => (await models()).memoryToTrain(modelId, storage),
+    storageChoices: async (modelId) => (await models()).storageChoices(modelId),
 
     ensureBase: async (taskId) => (await contestants()).ensureBase(session, taskId),
     async promptTokens(taskId, prompt) {

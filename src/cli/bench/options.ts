@@ -1,17 +1,16 @@
 import { parseArgs } from 'node:util';
-import type { WeightStorage } from '../../engine/types.ts';
+import { STORAGE_PLANS } from '../../engine/storage.ts';
 import { SHAPES, type Shape, WHATS, type What } from './shapes.ts';
 
 export interface BenchOptions {
   readonly shapes: readonly Shape[];
   readonly profile: boolean;
 }
-const STORAGES: readonly WeightStorage[] = ['f32', 'f16'];
 
 export const USAGE = `npm run bench -- [options]
   --shape A,B            ${SHAPES.map(({ name }) => name).join(', ')}
   --only train,decode    ${WHATS.join(', ')}
-  --storage f32          ${STORAGES.join(', ')}: how the base is held
+  --storage f32          ${STORAGE_PLANS.join(', ')}: how the base is held
   --batch B --tokens T --rank R --warmup N --steps N --made N    instead of the shape's own
   --profile              a table of kernels by timestamp-query`;
 
@@ -37,7 +36,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     return {
       ...shape,
       which: values.only?.split(',').map((what): What => oneOf(WHATS, what)) ?? shape.which,
-      storage: values.storage === undefined ? shape.storage : oneOf(STORAGES, values.storage),
+      storage: values.storage === undefined ? shape.storage : oneOf(STORAGE_PLANS, values.storage),
       ...{ B: count('batch', shape.B), T: count('tokens', shape.T), rank: count('rank', shape.rank) },
       ...{ warmup: count('warmup', shape.warmup), steps: count('steps', shape.steps), made: count('made', shape.made) },
     };

@@ -1,5 +1,5 @@
 // Models to measure with: sizes, the work of a step, and seeded random weights of those sizes, made one tensor at a time.
-import type { HostPart, WeightStorage } from '../../engine/types.ts';
+import type { HostPart, StoragePlan } from '../../engine/types.ts';
 import { LINEARS, linearName, linearShape, weightShapes } from '../../engine/weights.ts';
 import type { ModelConfig, RawTensor } from '../../formats/types.ts';
 import { hashText, seededRandom } from '../../lib/random.ts';
@@ -10,7 +10,7 @@ export const WHATS: readonly What[] = ['train', 'decode', 'prefill', 'score'];
 export interface Shape {
   readonly name: string;
   readonly config: ModelConfig;
-  readonly storage: WeightStorage;
+  readonly storage: StoragePlan;
   /** What is measured. */
   readonly which: readonly What[];
   /** Of a LoRA step: rows, tokens a row, rank on all seven linears. */
@@ -33,7 +33,7 @@ export const SHAPES: readonly Shape[] = [
   {
     name: 'smollm2-135m',
     config: { ...llama, C: 576, L: 30, NH: 9, NKV: 3, HS: 64, F: 1536, V: 49_152, context: 2048, ropeTheta: 100_000 },
-    ...{ storage: 'f16', which: ['train', 'decode'], B: 1, T: 128, rank: 16, warmup: 0, steps: 2, made: 16 },
+    ...{ storage: '8-bit', which: ['train', 'decode'], B: 1, T: 128, rank: 16, warmup: 0, steps: 2, made: 16 },
   },
 ];
 

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { createEngine } from '../../engine/engine.ts';
 import type { Gpu } from '../../engine/gpu.ts';
-import { type Engine, greedy, type HostPart, type Patch, type WeightStorage } from '../../engine/types.ts';
+import { type Engine, greedy, type HostPart, type Patch, type StoragePlan } from '../../engine/types.ts';
 import { openGguf } from '../../formats/gguf-source.ts';
 import { openHuggingFace } from '../../formats/hf-source.ts';
 import { siteOfModule } from '../../formats/llama-tensors.ts';
@@ -21,7 +21,7 @@ export interface OpenModel {
 export interface Bench {
   readonly root: string;
   /** `model` is a folder in the Hugging Face layout or a .gguf file, relative to the root. The model opened before is let go of. */
-  open(model: string, storage: WeightStorage): Promise<OpenModel>;
+  open(model: string, storage: StoragePlan): Promise<OpenModel>;
   dispose(): void;
 }
 

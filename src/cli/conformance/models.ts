@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as v from 'valibot';
-import type { WeightStorage } from '../../engine/types.ts';
+import type { StoragePlan } from '../../engine/types.ts';
 import { type Bench, continueGreedily, continueTogether, type OpenModel } from './bench.ts';
 import {
   type Case,
@@ -70,7 +70,7 @@ async function measureModel(
   model: OpenModel,
   expected: Expected,
   tensors: ReadonlyMap<string, Numbers>,
-  storage: WeightStorage,
+  storage: StoragePlan,
 ): Promise<Measurement[]> {
   const { engine } = model;
   const measurements = await measureLogits(model, tensors, expected.float32_max_abs_error);
