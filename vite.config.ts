@@ -35,7 +35,14 @@ const CSS_TARGET = ['chrome123', 'edge123', 'firefox128', 'safari17.5'];
 
 /** Programs for Node by `--mode`: those of src/cli, and the checks of tests/real. Each mode has a folder of its own, `dist-MODE`. */
 const PROGRAMS: Readonly<Record<string, Record<string, string>>> = {
-  cli: { bench: 'src/cli/bench.ts', conformance: 'src/cli/conformance.ts' },
+  cli: {
+    bench: 'src/cli/bench.ts',
+    conformance: 'src/cli/conformance.ts',
+    acceptance: 'src/cli/acceptance.ts',
+    'export-bundled': 'src/cli/export-bundled.ts',
+    'train-bundled': 'src/cli/train-bundled.ts',
+    'train-tokenizer': 'src/cli/train-tokenizer.ts',
+  },
   real: { checks: 'tests/real/checks.ts' },
 };
 

@@ -1,23 +1,35 @@
 // Fresh held-out items for tests and for the trainer's log: what section 6 of the recipe measures, each as a prompt with its answer.
 import { hashText, seededRandom } from '../lib/random.ts';
-import type { Draw } from './draw.ts';
+import { KNOWN_PEOPLE } from './canon.ts';
+import { assistant, conversation, user } from './document.ts';
+import { type Draw, sample } from './draw.ts';
 import { arithmetic } from './families/arithmetic.ts';
 import { canon } from './families/canon.ts';
 import { type EpisodeOptions, labelEpisode, renderEpisode } from './families/few-shot-labels.ts';
 import { fewShotRules } from './families/few-shot-rules.ts';
 import { kinds } from './families/kinds.ts';
-import { reading } from './families/reading.ts';
+import { reading, readingItem } from './families/reading.ts';
 import { style } from './families/style.ts';
 import { summary } from './families/summary.ts';
 import { systemRules } from './families/system-rules.ts';
 import { tracking } from './families/tracking.ts';
 import { translation } from './families/translation.ts';
+import { writing } from './families/writing.ts';
 import type { WorldDocument } from './types.ts';
 
 const COMMON_HEAD = 'Labels: {or}.';
 /** One few-shot question: two classes that training never showed together, under labels that it never showed together. */
 export function labelQuestion(draw: Draw, options: EpisodeOptions, swap = false): WorldDocument {
   return renderEpisode(labelEpisode(draw, { classes: 2, level: 'kind', balanced: true, head: COMMON_HEAD, ...options }), swap);
+}
+
+/** A passage that says other things of known people than everybody knows: the passage is right. */
+function contradiction(draw: Draw): WorldDocument {
+  const people = sample(draw, KNOWN_PEOPLE, 3);
+  for (;;) {
+    const item = readingItem(draw, 'reading', { facts: 2, asides: 0, unsaid: 0, people });
+    if (item.key !== 'name') return conversation('reading', [user(item.user), assistant(item.answer)], { topic: item.topic });
+  }
 }
 
 const labels =
@@ -45,6 +57,7 @@ export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
   'system two': (draw) => systemRules(draw, { rules: 2 }),
   reading: reading,
   canon: (draw) => canon(draw),
+  contradiction,
   'arithmetic 1 steps': (draw) => arithmetic(draw, { steps: 1, how: 'steps' }),
   'arithmetic 1 direct': (draw) => arithmetic(draw, { steps: 1, how: 'direct' }),
   'arithmetic 3 steps': (draw) => arithmetic(draw, { steps: 3, how: 'steps' }),
@@ -53,7 +66,9 @@ export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
   'tracking 3 direct': (draw) => tracking(draw, { steps: 3, how: 'direct' }),
   'summary line': (draw) => summary(draw, { form: 'line' }),
   style: (draw) => style(draw),
-  translation: translation,
+  translation,
+  'story constraints': (draw) => writing(draw, { kind: 'story' }),
+  'verse constraints': (draw) => writing(draw, { kind: 'verse' }),
 };
 
 /** `count` questions of one exam, on the held-out side. The same seed gives the same questions; k = 0 and k = 4 of one seed ask alike. */

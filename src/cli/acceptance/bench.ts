@@ -1,0 +1,77 @@
+import { readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { createEngine } from '../../engine/engine.ts';
+import type { Gpu } from '../../engine/gpu.ts';
+import { type Engine, greedy, type Patch } from '../../engine/types.ts';
+import { openModel } from '../../formats/open-model.ts';
+import type { ModelSource } from '../../formats/types.ts';
+import { renderTemplate } from '../../text/chat-template.ts';
+import { createPromptRenderer } from '../../text/prompt.ts';
+import { createTokenizer } from '../../text/tokenizer.ts';
+import type { Message, PromptRenderer } from '../../text/types.ts';
+import { passes } from '../../world/checkers.ts';
+import { messagesOf } from '../../world/document.ts';
+import { exam } from '../../world/exam.ts';
+import type { WorldDocument } from '../../world/types.ts';
+import { diskSource } from '../conformance/folder.ts';
+
+/** The shipped model in the product's own engine, and how many questions each row asks. */
+export interface Bench {
+  readonly engine: Engine;
+  readonly source: ModelSource;
+  readonly renderer: PromptRenderer;
+  readonly seed: number;
+  readonly items: number;
+  /** Bytes of the model's folder. */
+  readonly bytes: number;
+  /** Greedy replies, in the order of the questions. */
+  replies(questions: readonly (readonly Message[])[], patch?: Patch, maxTokens?: number): Promise<string[]>;
+  /** How many of an exam's questions are answered so that all checks pass. */
+  passed(name: string, count?: number): Promise<Count>;
+  dispose(): void;
+}
+export interface Count {
+  readonly right: number;
+  readonly n: number;
+}
+
+/** Tokens of the longest answer of these documents, and some more: a reply that runs on is wrong anyway. */
+const room = (bench: PromptRenderer, documents: readonly WorldDocument[]): number =>
+  8 + Math.max(...documents.map(({ gold }) => bench.tokenizer.encode(gold, { addSpecial: false }).length));
+
+/** @throws as openModel does, where the folder holds no model */
+export async function openBench(gpu: Gpu, folder: string, seed: number, items: number): Promise<Bench> {
+  const files = readdirSync(folder).filter((name) => statSync(path.join(folder, name)).isFile());
+  const source = await openModel(files.map((name) => diskSource(path.join(folder, name))));
+  const engine = await createEngine(gpu, source, { storage: 'f32' });
+  const renderer = createPromptRenderer({
+    tokenizer: createTokenizer(source.tokenizer),
+    spec: source.tokenizer,
+    config: source.config,
+    templates: { render: async (template, context) => renderTemplate(template, context) },
+  });
+  const replies: Bench['replies'] = async (questions, patch, maxTokens = 160) => {
+    const prompts = await Promise.all(questions.map((messages) => renderer.prompt(messages)));
+    const out: string[] = questions.map(() => '');
+    const stops = new Set(renderer.stopIds);
+    for await (const { row, tokens } of engine.generateMany(prompts, greedy(maxTokens, renderer.stopIds), patch)) {
+      out[row] = renderer.tokenizer.decode(tokens.filter((id) => !stops.has(id)));
+    }
+    return out;
+  };
+  return {
+    engine,
+    source,
+    renderer,
+    seed,
+    items,
+    bytes: files.reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0),
+    replies,
+    async passed(name, count = items) {
+      const documents = exam(name, seed, count);
+      const said = await replies(documents.map(messagesOf), undefined, room(renderer, documents));
+      return { right: documents.filter((document, i) => passes(document, said[i])).length, n: documents.length };
+    },
+    dispose: () => engine.dispose(),
+  };
+}
