@@ -194,6 +194,10 @@ test.describe('split, test, and leaving', () => {
     await setSetting(page, /epochs/, '1');
     await setSetting(page, /validations a run/, '1');
     await trainAndWait(page);
+    await page.getByRole('button', { name: 'Rename the run' }).click();
+    await page.getByRole('dialog').getByLabel('Name').fill('First run');
+    await page.keyboard.press('Enter');
+    await expect(page.getByText('First run').first()).toBeVisible();
     const bytes = async (): Promise<number> => (await kept(page)).files.reduce((sum, { bytes: size }) => sum + size, 0);
     const before = await bytes();
     await goTo(page, 'Task');
@@ -209,6 +213,12 @@ test.describe('split, test, and leaving', () => {
     await expect(boardRow(page, 'Small one')).toBeHidden();
     const after = await bytes();
     expect(after).toBeLessThan(before - 50_000);
+
+    await goTo(page, 'Train');
+    await page.getByRole('button', { name: 'Delete the run…' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete the run' }).click();
+    await expect.poll(async () => (await kept(page)).runs).toEqual([]);
+    await goTo(page, 'Task');
 
     await page.getByRole('button', { name: 'Rename', exact: true }).first().click();
     await page.getByRole('dialog').getByLabel('Name').fill('Colors');
