@@ -7,11 +7,13 @@ export interface Traffic {
 
 export function watchTraffic(context: BrowserContext, origin: string): Traffic {
   const foreign: string[] = [];
-  const isOurs = (url: string): boolean => url.startsWith(`${origin}/`) || url.startsWith('blob:') || url.startsWith('data:') || url === 'about:blank';
+  const isOurs = (url: string): boolean =>
+    url.startsWith(`${origin}/`) || url.startsWith('blob:') || url.startsWith('data:') || url === 'about:blank';
   const watchPage = (page: Page): void => {
     page.on('websocket', (socket) => foreign.push(`websocket ${socket.url()}`));
     page.on('console', (message) => {
-      if (/Content Security Policy|Content-Security-Policy|violates the following/i.test(message.text())) foreign.push(`policy: ${message.text()}`);
+      if (/Content Security Policy|Content-Security-Policy|violates the following/i.test(message.text()))
+        foreign.push(`policy: ${message.text()}`);
     });
   };
   context.on('request', (request) => {
