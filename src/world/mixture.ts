@@ -1,10 +1,10 @@
 import { seededRandom } from '../lib/random.ts';
-import { type Draw, weighted } from './draw.ts';
+import { between, type Draw, weighted } from './draw.ts';
 import { arithmetic } from './families/arithmetic.ts';
 import { canon } from './families/canon.ts';
 import { copying } from './families/copying.ts';
 import { denseKinds, densePairs, denseRecall, denseRepeat } from './families/dense.ts';
-import { chatNouns, chatSentences, fewShotLabels, inlineBlocks } from './families/few-shot-labels.ts';
+import { chatNouns, chatSentences, fewShotLabels, inlineBlocks, labelEpisode, renderEpisode } from './families/few-shot-labels.ts';
 import { fewShotRules } from './families/few-shot-rules.ts';
 import { kinds } from './families/kinds.ts';
 import { reading } from './families/reading.ts';
@@ -22,7 +22,7 @@ export const FAMILIES = {
   'few-shot-labels': fewShotLabels,
   'few-shot-rules': (draw: Draw) => fewShotRules(draw),
   'system-rules': (draw: Draw) => systemRules(draw),
-  reading,
+  reading: (draw: Draw) => reading(draw),
   canon: (draw: Draw) => canon(draw),
   summary: (draw: Draw) => summary(draw),
   arithmetic: (draw: Draw) => arithmetic(draw),
@@ -34,7 +34,7 @@ export const FAMILIES = {
   kinds,
 } as const satisfies Readonly<Record<string, Maker>>;
 
-/** Short forms of families and the dense sequences: what the first phases of a run are made of. */
+/** Short and long forms of families and the dense sequences: what the first phases of a run are made of, and long texts for the last. */
 const STARTERS = {
   repeat: denseRepeat,
   recall: denseRecall,
@@ -47,6 +47,9 @@ const STARTERS = {
   chatNouns,
   chatSentences,
   inline: inlineBlocks,
+  longLabels: (draw: Draw) => renderEpisode(labelEpisode(draw, { shots: between(draw, 12, 24) })),
+  longReading: (draw: Draw) => reading(draw, { facts: between(draw, 8, 16), more: between(draw, 2, 5) }),
+  longTalk: (draw: Draw) => systemRules(draw, { rules: 1, turns: between(draw, 4, 6) }),
 } as const satisfies Readonly<Record<string, Maker>>;
 const MAKERS: Readonly<Record<string, Maker>> = { ...STARTERS, ...FAMILIES };
 type Source = keyof typeof STARTERS | keyof typeof FAMILIES;
@@ -63,7 +66,7 @@ const MIXTURE: Phase['shares'] = [
   ['few-shot-labels', 0.22],
   ['few-shot-rules', 0.11],
   ['system-rules', 0.14],
-  ['reading', 0.11],
+  ['reading', 0.13],
   ['canon', 0.05],
   ['summary', 0.07],
   ['arithmetic', 0.1],
@@ -140,7 +143,7 @@ export const SCHEDULE: readonly Phase[] = [
     ],
   },
   { from: 11e6, length: 256, restShare: 0.15, shares: MIXTURE },
-  { from: 60e6, length: 512, restShare: 0.15, shares: MIXTURE },
+  { from: 40e6, length: 512, restShare: 0.15, shares: [...MIXTURE, ['longLabels', 0.02], ['longReading', 0.03], ['longTalk', 0.02]] },
 ];
 export const phaseAt = (tokens: number): Phase => SCHEDULE.findLast(({ from }) => from <= tokens) ?? SCHEDULE[0];
 

@@ -32,7 +32,7 @@ describe.each(names)('family %s', (family) => {
       expect(last.role).toBe('assistant');
       expect(last.content).toBe(document.gold);
       expect(last.weight).toBeGreaterThan(0);
-      expect(text(document).length).toBeLessThan(1500);
+      expect(text(document).length).toBeLessThan(1800);
     }
   });
 });

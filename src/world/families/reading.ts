@@ -1,5 +1,5 @@
 import { assistant, conversation, user } from '../document.ts';
-import { between, chance, type Draw, fill, pick, withArticle, word, words, zipf } from '../draw.ts';
+import { between, chance, type Draw, fill, pick, sample, withArticle, word, words, zipf } from '../draw.ts';
 import { ADJECTIVES, NAMES, NOUNS, PLACES } from '../lexicon.ts';
 import type { FamilyId, WorldDocument } from '../types.ts';
 import { ask, askWho, drawFact, type Fact, plainly, RELATIONS, say, sayBoth } from './facts.ts';
@@ -40,6 +40,8 @@ export interface ReadingItem {
   readonly key: string;
   readonly topic: Fact['relation']['id'];
   readonly sentences: number;
+  /** More questions about the same passage, for later turns. */
+  readonly more: readonly { readonly user: string; readonly answer: string }[];
 }
 
 export interface ReadingOptions {
@@ -49,6 +51,8 @@ export interface ReadingOptions {
   /** Share of questions that the passage does not answer. */
   readonly unsaid?: number;
   readonly frame?: string;
+  /** Further questions about the passage. */
+  readonly more?: number;
   /** The people asked about, instead of those of the family's side: for facts that contradict what the model knows by heart. */
   readonly people?: readonly string[];
 }
@@ -80,7 +84,15 @@ export function readingItem(draw: Draw, family: FamilyId, options: ReadingOption
   ]);
   const frame = options.frame ?? zipf(draw, FRAMES, 1);
   const written = (question: string): string => fill(frame, { text: passage.join(' '), question });
-  const base = { topic: asked.relation.id, sentences: passage.length };
+  const others = sample(
+    draw,
+    facts.filter((fact) => fact !== asked),
+    options.more ?? 0,
+  );
+  const more = others.map((fact) =>
+    chance(draw, 0.2) ? { user: askWho(draw, fact), answer: fact.person } : { user: ask(draw, fact), answer: fact.value },
+  );
+  const base = { topic: asked.relation.id, sentences: passage.length, more };
   if (chance(draw, options.unsaid ?? 0.12)) {
     const missing: Fact = { ...asked, person: absent };
     return { ...base, user: written(ask(draw, missing)), answer: NOT_SAID, full: NOT_SAID, key: asked.relation.id };
@@ -104,12 +116,15 @@ function tell(draw: Draw, facts: readonly Fact[]): string[] {
   return out;
 }
 
-/** Family D: the answer is a word of the passage, or "Not said.". */
-export function reading(draw: Draw): WorldDocument {
-  const item = readingItem(draw, FAMILY);
-  return conversation(FAMILY, [user(item.user), assistant(item.answer)], {
+/** Family D: the answer is a word of the passage, or "Not said.". In training often several questions about one passage, one a turn. */
+export function reading(draw: Draw, options: ReadingOptions = {}): WorldDocument {
+  const more = options.more ?? (draw.split === 'train' && chance(draw, 0.5) ? between(draw, 1, 3) : 0);
+  const item = readingItem(draw, FAMILY, { ...options, more });
+  const turns = [user(item.user), assistant(item.answer), ...item.more.flatMap((next) => [user(next.user), assistant(next.answer)])];
+  return conversation(FAMILY, turns, {
     topic: item.topic,
     sentences: item.sentences,
     said: item.answer !== NOT_SAID,
+    turns: 1 + item.more.length,
   });
 }

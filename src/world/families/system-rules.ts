@@ -123,7 +123,7 @@ function question(draw: Draw, onlyWords = false): ReadingItem {
   const last = made.turns[made.turns.length - 2];
   const said = made.gold;
   const full = kind === 'canon' ? (said.endsWith('.') ? said : `It is ${said}.`) : `There are ${said}.`;
-  return { user: last.content, answer: said, full, key: kind === 'canon' ? 'answer' : 'count', topic: 'thing', sentences: 1 };
+  return { user: last.content, answer: said, full, key: kind === 'canon' ? 'answer' : 'count', topic: 'thing', sentences: 1, more: [] };
 }
 
 export interface SystemRuleOptions {

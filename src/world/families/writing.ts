@@ -5,6 +5,9 @@ import type { Check, WorldDocument } from '../types.ts';
 
 const FAMILY = 'writing';
 
+/** Most words of a story could be others: they weigh less than an answer that is right or wrong. */
+const FREE = 0.5;
+
 const OPENINGS = [
   '{p} was {b} in {l}.',
   'In {l} lived {p}, {b}.',
@@ -73,7 +76,7 @@ function story(draw: Draw): WorldDocument {
   const told = [fill(zipf(draw, OPENINGS, 1), values), ...middles, fill(zipf(draw, ENDS[end], 1), values)].join(' ');
   const asked = fill(zipf(draw, ASKS, 1), { w: listed(chosen), k: sentences, e: end });
   const checks: Check[] = [{ rule: 'sentences', count: sentences }, ...chosen.map((text): Check => ({ rule: 'contains', text }))];
-  return conversation(FAMILY, [user(asked), assistant(told)], { kind: 'story', words: uses, sentences, end }, checks);
+  return conversation(FAMILY, [user(asked), assistant(told, FREE)], { kind: 'story', words: uses, sentences, end }, checks);
 }
 
 const LINES = [
@@ -119,7 +122,7 @@ function verse(draw: Draw): WorldDocument {
   ];
   return conversation(
     FAMILY,
-    [user(fill(zipf(draw, VERSE_ASKS, 1), { a: withArticle(n) })), assistant(`${lines.join(',\n')}.`)],
+    [user(fill(zipf(draw, VERSE_ASKS, 1), { a: withArticle(n) })), assistant(`${lines.join(',\n')}.`, FREE)],
     { kind: 'verse', rhyme: group },
     checks,
   );
