@@ -27,7 +27,9 @@ export interface Bench {
   /** Greedy replies, in the order of the questions. */
   replies(questions: readonly (readonly Message[])[], patch?: Patch, maxTokens?: number): Promise<string[]>;
   /** How many of an exam's questions are answered so that all checks pass. */
-  passed(name: string, count?: number): Promise<Count>;
+  passed(name: string): Promise<Count>;
+  /** How many are answered with exactly the gold answer, which is what the trainer counts. */
+  exact(name: string): Promise<Count>;
   dispose(): void;
 }
 export interface Count {
@@ -59,6 +61,11 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     }
     return out;
   };
+  const count = async (name: string, right: (document: WorldDocument, said: string) => boolean): Promise<Count> => {
+    const documents = exam(name, seed, items);
+    const said = await replies(documents.map(messagesOf), undefined, room(renderer, documents));
+    return { right: documents.filter((document, i) => right(document, said[i])).length, n: documents.length };
+  };
   return {
     engine,
     source,
@@ -67,11 +74,8 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     items,
     bytes: files.reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0),
     replies,
-    async passed(name, count = items) {
-      const documents = exam(name, seed, count);
-      const said = await replies(documents.map(messagesOf), undefined, room(renderer, documents));
-      return { right: documents.filter((document, i) => passes(document, said[i])).length, n: documents.length };
-    },
+    passed: (name) => count(name, passes),
+    exact: (name) => count(name, ({ gold }, said) => said === gold),
     dispose: () => engine.dispose(),
   };
 }

@@ -2,6 +2,7 @@
 
     python train_bundled.py --folder DIR --generator "node dist-cli/train-bundled.mjs" [--total 150e6] [--minutes M]
     python train_bundled.py --folder DIR --export OUT.safetensors     the weights of the last checkpoint, float32, by Hugging Face names
+    python train_bundled.py --folder DIR --scores 300                 exact matches of each exam in float32, as JSON
     python train_bundled.py --folder DIR --speed                      tokens a second, float32 against bfloat16
 
 DIR holds checkpoint.pt (replaced whole), log.txt, and snapshots/ (float32 weights every 5 M tokens: the best is chosen by the acceptance table, never by
@@ -39,6 +40,8 @@ parser.add_argument('--precision', choices=('float32', 'bfloat16'), default='bfl
 parser.add_argument('--tokens-per-step', type=int, default=1536)
 parser.add_argument('--export')
 parser.add_argument('--speed', action='store_true')
+parser.add_argument('--scores', type=int, help='questions of each exam: prints {seed, items, scores} in float32')
+parser.add_argument('--scores-seed', type=int, default=2026)
 args = parser.parse_args()
 os.makedirs(os.path.join(args.folder, 'snapshots'), exist_ok=True)
 inside = lambda name: os.path.join(args.folder, name)
@@ -176,6 +179,13 @@ def main():
     if args.export:
         write_safetensors(args.export, model.hugging_face())
         print(f'{args.export}: weights after {step * args.tokens_per_step / 1e6:.2f} M tokens')
+        return
+    if args.scores:
+        args.precision = 'float32'
+        stream = generator('--exam', str(args.scores), '--seed', str(args.scores_seed)).stdout
+        items = [json.loads(line) for line in stream]
+        scores = {name: exact_matches([item for item in items if item['name'] == name]) for name in dict.fromkeys(item['name'] for item in items)}
+        print(json.dumps({'seed': args.scores_seed, 'items': args.scores, 'tokens': step * args.tokens_per_step, 'scores': scores}, indent=1))
         return
     if args.speed:
         for precision in ('float32', 'bfloat16', 'float32', 'bfloat16'):
