@@ -109,8 +109,8 @@ export function createPatch(
         dtype: 'f32',
       });
       const w = one('patch w');
-      const training = { training: { g: one('patch g'), m: one('patch m'), v: one('patch v') } };
-      buffers.push({ w, decay: buffer.decay, ...(options.trainable ? training : {}) });
+      const training = options.trainable ? { training: { g: one('patch g'), m: one('patch m'), v: one('patch v') } } : {};
+      buffers.push({ w, decay: buffer.decay, ...training });
     }
     scales.push(createTensor(gpu, 'patch scales', kind, [Math.max(1, lowRank.length)]));
   });
