@@ -4,6 +4,7 @@
 //   dx      (M, K)       f32    read+write  K a multiple of 4
 //   dy      (M, STRIDE)  f32    read        N columns from COLUMN on; both multiples of 4; where N is not, the columns up to the next one hold 0
 //   weights (N, K)       shard  read        through a weight reader
+//   micro, dh, A                            only with _low_rank_backward: dx += dropped(dh A), in the same tile
 //
 // Sizes are params, so that one compiled kernel serves every linear: compiling takes SwiftShader half a second.
 // dispatch: one thread for 8 rows x 8 columns of dx, columns fastest; no workgroup memory, no barrier. Where K is no multiple of 8, the right half of the
@@ -11,7 +12,10 @@
 
 override WG: u32 = 32u; // threads per workgroup
 
-struct Params { first: u32, M: u32, N: u32, K: u32, STRIDE: u32, COLUMN: u32, ACCUMULATE: u32 }
+struct Params {
+  first: u32, M: u32, N: u32, K: u32, STRIDE: u32, COLUMN: u32, ACCUMULATE: u32,
+  ranks4: u32, hidden4: u32, rank: u32, place: u32, THRESHOLD: u32, KEEP: f32, // of a low-rank part and its dropout: see _lora
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
@@ -63,6 +67,68 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var r6 = vec4<f32>();
   var l7 = vec4<f32>();
   var r7 = vec4<f32>();
+  let beside = min(left + 1u, K4 - 1u);
+  for (var r = 0u; r < low_rank_fours(); r++) {
+    let al0 = low_rank_A(r * 4u + 0u, left, K4);
+    let ar0 = low_rank_A(r * 4u + 0u, beside, K4);
+    let al1 = low_rank_A(r * 4u + 1u, left, K4);
+    let ar1 = low_rank_A(r * 4u + 1u, beside, K4);
+    let al2 = low_rank_A(r * 4u + 2u, left, K4);
+    let ar2 = low_rank_A(r * 4u + 2u, beside, K4);
+    let al3 = low_rank_A(r * 4u + 3u, left, K4);
+    let ar3 = low_rank_A(r * 4u + 3u, beside, K4);
+    let h0 = low_rank_hidden(row, r);
+    l0 += al0 * h0.x + al1 * h0.y + al2 * h0.z + al3 * h0.w;
+    r0 += ar0 * h0.x + ar1 * h0.y + ar2 * h0.z + ar3 * h0.w;
+    let h1 = low_rank_hidden(min(row + 1u, last), r);
+    l1 += al0 * h1.x + al1 * h1.y + al2 * h1.z + al3 * h1.w;
+    r1 += ar0 * h1.x + ar1 * h1.y + ar2 * h1.z + ar3 * h1.w;
+    let h2 = low_rank_hidden(min(row + 2u, last), r);
+    l2 += al0 * h2.x + al1 * h2.y + al2 * h2.z + al3 * h2.w;
+    r2 += ar0 * h2.x + ar1 * h2.y + ar2 * h2.z + ar3 * h2.w;
+    let h3 = low_rank_hidden(min(row + 3u, last), r);
+    l3 += al0 * h3.x + al1 * h3.y + al2 * h3.z + al3 * h3.w;
+    r3 += ar0 * h3.x + ar1 * h3.y + ar2 * h3.z + ar3 * h3.w;
+    let h4 = low_rank_hidden(min(row + 4u, last), r);
+    l4 += al0 * h4.x + al1 * h4.y + al2 * h4.z + al3 * h4.w;
+    r4 += ar0 * h4.x + ar1 * h4.y + ar2 * h4.z + ar3 * h4.w;
+    let h5 = low_rank_hidden(min(row + 5u, last), r);
+    l5 += al0 * h5.x + al1 * h5.y + al2 * h5.z + al3 * h5.w;
+    r5 += ar0 * h5.x + ar1 * h5.y + ar2 * h5.z + ar3 * h5.w;
+    let h6 = low_rank_hidden(min(row + 6u, last), r);
+    l6 += al0 * h6.x + al1 * h6.y + al2 * h6.z + al3 * h6.w;
+    r6 += ar0 * h6.x + ar1 * h6.y + ar2 * h6.z + ar3 * h6.w;
+    let h7 = low_rank_hidden(min(row + 7u, last), r);
+    l7 += al0 * h7.x + al1 * h7.y + al2 * h7.z + al3 * h7.w;
+    r7 += ar0 * h7.x + ar1 * h7.y + ar2 * h7.z + ar3 * h7.w;
+  }
+  if (low_rank_fours() > 0u) {
+    let stream = dropout_stream(params.place);
+    let k0 = row * K4;
+    l0 *= keep4(stream, (k0 + left) * 4u);
+    r0 *= keep4(stream, (k0 + beside) * 4u);
+    let k1 = min(row + 1u, last) * K4;
+    l1 *= keep4(stream, (k1 + left) * 4u);
+    r1 *= keep4(stream, (k1 + beside) * 4u);
+    let k2 = min(row + 2u, last) * K4;
+    l2 *= keep4(stream, (k2 + left) * 4u);
+    r2 *= keep4(stream, (k2 + beside) * 4u);
+    let k3 = min(row + 3u, last) * K4;
+    l3 *= keep4(stream, (k3 + left) * 4u);
+    r3 *= keep4(stream, (k3 + beside) * 4u);
+    let k4 = min(row + 4u, last) * K4;
+    l4 *= keep4(stream, (k4 + left) * 4u);
+    r4 *= keep4(stream, (k4 + beside) * 4u);
+    let k5 = min(row + 5u, last) * K4;
+    l5 *= keep4(stream, (k5 + left) * 4u);
+    r5 *= keep4(stream, (k5 + beside) * 4u);
+    let k6 = min(row + 6u, last) * K4;
+    l6 *= keep4(stream, (k6 + left) * 4u);
+    r6 *= keep4(stream, (k6 + beside) * 4u);
+    let k7 = min(row + 7u, last) * K4;
+    l7 *= keep4(stream, (k7 + left) * 4u);
+    r7 *= keep4(stream, (k7 + beside) * 4u);
+  }
   for (var n = 0u; n < params.N; n += 4u) {
     let n4 = n / 4u;
     let d0 = dy[at0 + n4];

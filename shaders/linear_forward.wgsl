@@ -4,13 +4,14 @@
 //   x       (M, K) f32    read
 //   weights (N, K) shard  read    through a weight reader
 //   residual, of y's shape        only with _start_residual
+//   h, B, scales                  only with _low_rank: y += scale * B h, in the same tile
 //
 // No workgroup memory and no barrier: a register tile of 8 rows x 4 columns a thread, the four weight rows turned by one transpose. Written out, since
 // the same tile in loops runs at 0.6 of the speed on SwiftShader. The order of a sum depends on K alone, as in linear_forward_few.
 // The 64 threads of a workgroup stand `tall` tiles high and 64 / tall wide, so that few rows leave none of them idle.
 // dispatch: x: ceil(N / 4 / (64 / tall)), y: ceil(M / 8 / tall).
 
-struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32, tall: u32 }
+struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32, tall: u32, ranks4: u32, hidden4: u32, rank: u32, index: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
@@ -86,6 +87,17 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
     a5 += w * x[x5 + k];
     a6 += w * x[x6 + k];
     a7 += w * x[x7 + k];
+  }
+  for (var r = 0u; r < low_rank_fours(); r++) {
+    let w = low_rank_up(column, r);
+    a0 += w * low_rank_hidden(min(row + 0u, last), r);
+    a1 += w * low_rank_hidden(min(row + 1u, last), r);
+    a2 += w * low_rank_hidden(min(row + 2u, last), r);
+    a3 += w * low_rank_hidden(min(row + 3u, last), r);
+    a4 += w * low_rank_hidden(min(row + 4u, last), r);
+    a5 += w * low_rank_hidden(min(row + 5u, last), r);
+    a6 += w * low_rank_hidden(min(row + 6u, last), r);
+    a7 += w * low_rank_hidden(min(row + 7u, last), r);
   }
   y[y0] = start(y0) + a0;
   if (row + 1u <= last) { y[y0 + step] = start(y0 + step) + a1; }

@@ -3,7 +3,7 @@
 //
 // dispatch: x: ceil(N / 4 / WG), y: M.
 
-struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32 }
+struct Params { first: u32, rows: u32, N: u32, stride4: u32, column4: u32, tall: u32, ranks4: u32, hidden4: u32, rank: u32, index: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
@@ -35,6 +35,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
     let k = K4 - 1u;
     a0 += transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k))) * x[x0 + k];
   }
+  for (var r = 0u; r < low_rank_fours(); r++) { a0 += low_rank_up(column, r) * low_rank_hidden(wg.y, r); }
   let y0 = wg.y * params.stride4 + params.column4 + column;
   y[y0] = start(y0) + a0;
 }

@@ -250,13 +250,13 @@ export function backward(plan: Plan, { config, patch, acts, lowRank, grads, shap
       const at = (linear: Linear): Columns => ({ tensor: dy, column: columns[linear] ?? 0 });
       const low = patch.groups[layer][name];
       const h = lowRank[layer][name];
+      const dLow = { ...grads.dLow, shape: [x.shape[0], low?.ranks ?? 0] };
       const lora =
         low === undefined || h === undefined
           ? undefined
           : loraBackward(
-              dInput,
               gradient,
-              { ...grads.dLow, shape: [x.shape[0], low.ranks] },
+              dLow,
               dy,
               h,
               x,
@@ -267,12 +267,12 @@ export function backward(plan: Plan, { config, patch, acts, lowRank, grads, shap
       if (lora !== undefined) record(lora.hidden);
       if (goesBelow(name)) {
         own.forEach((linear, i) => {
-          record(...linearBackwardInput(dInput, at(linear), linears[linear], i > 0));
+          const site = low?.sites.find(({ place }) => LINEARS[place % 7] === linear);
+          record(...linearBackwardInput(dInput, at(linear), linears[linear], i > 0, site && { site, dh: dLow, dropout }));
         });
-        if (lora !== undefined) record(lora.input);
       }
       if (between !== undefined) record(between);
-      if (lora !== undefined) record(lora.a, lora.b);
+      if (lora !== undefined) record(lora.factors);
       for (const linear of own) {
         const dw = trained(patch, linearName(layer, linear), linears[linear]);
         if (dw !== undefined) record(...linearBackwardWeight(dw, at(linear), x));

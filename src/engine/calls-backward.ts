@@ -1,6 +1,6 @@
 // One function a backward kernel: the shapes of a call, its grid and its cost. What backward.ts and train.ts record, and what kernel tests run.
 // Order of arguments: outputs, what is saved for backward, inputs, weights, numbers. Gradients are added to (`+=`) unless the name or a flag says otherwise.
-import { type LowRankGroup, type Matrix, PIECES, regionOf } from './calls.ts';
+import { type LowRankGroup, type LowRankSite, type Matrix, PIECES, regionOf } from './calls.ts';
 import { type Call, elements, type Param } from './gpu.ts';
 import type { ModelConfig, Tensor } from './types.ts';
 
@@ -42,18 +42,31 @@ export interface Columns {
   readonly column: number;
 }
 
-/** dx (M, K) = dy (M, N) w (N, K), or dx += with `accumulate`; one call a shard. */
-export function linearBackwardInput(dx: Tensor, dy: Columns, w: Matrix, accumulate: boolean): Call[] {
+/** A linear's low-rank part on the way back: dh (M, ranks) of its group, made by `hidden` of `loraBackward`. */
+export interface LowRankBack {
+  readonly site: LowRankSite;
+  readonly dh: Tensor;
+  readonly dropout?: Dropout | undefined;
+}
+
+/** dx (M, K) = dy (M, N) w (N, K), or dx += with `accumulate`, plus dropped(dh A) of a low-rank part; one call a shard. */
+export function linearBackwardInput(dx: Tensor, dy: Columns, w: Matrix, accumulate: boolean, lowRank?: LowRankBack): Call[] {
   const [M, K] = dx.shape;
   return w.map(({ tensor, first }, i) => {
     const N = tensor.shape[0];
     const tiles = Math.ceil(M / 8) * Math.ceil(K / 8);
+    const { site, dh, dropout } = (i === 0 && lowRank) || {};
+    const rate = dropout?.rate ?? 0;
+    const part: Param[] =
+      site === undefined || dh === undefined
+        ? []
+        : [last(dh) / 4, site.hidden / 4, site.rank, site.place, Math.ceil(rate * 2 ** 32), { f32: 1 / (1 - rate) }];
     return {
-      kernel: `linear_backward_input_${tensor.dtype}`,
-      tensors: [dx, dy.tensor, tensor],
-      params: [M, N, K, last(dy.tensor), dy.column + first, accumulate || i > 0 ? 1 : 0],
+      kernel: `linear_backward_input${site === undefined ? '' : dropout === undefined ? '_lora' : '_dropout'}_${tensor.dtype}`,
+      tensors: [dx, dy.tensor, tensor, ...(site === undefined ? [] : [dropout?.micro, dh, site.A])],
+      params: [M, N, K, last(dy.tensor), dy.column + first, accumulate || i > 0 ? 1 : 0, ...part],
       grid: groups(tiles, 32),
-      flops: 2 * tiles * 64 * N,
+      flops: 2 * tiles * 64 * (N + 2 * (site?.rank ?? 0)),
     };
   });
 }
@@ -120,20 +133,15 @@ export function loraDownDropout(h: Tensor, x: Tensor, group: LowRankGroup, dropo
   };
 }
 
-/** The four calls of a group's backward. `hidden` comes first; what changes x in place goes between `input` and `a`, never before `input`. */
+/** The two calls of a group's backward; between them come those of its linears' inputs, which add dropped(dh A). */
 export interface LoraBackward {
   /** dh (M, ranks) = scale * dy B */
   readonly hidden: Call;
-  /** dx (M, K) += dropped(dh A) */
-  readonly input: Call;
-  /** dA += dh^T dropped(x) */
-  readonly a: Call;
-  /** dB += scale * dy^T h */
-  readonly b: Call;
+  /** dA += dh^T dropped(x), dB += scale * dy^T h */
+  readonly factors: Call;
 }
 /** dh is scratch. dy holds each site's N columns from `columns[i]` on; `gradient` gives a factor's gradient, at the factor's own place in another buffer. */
 export function loraBackward(
-  dx: Tensor,
   gradient: (factor: Tensor) => Tensor,
   dh: Tensor,
   dy: Tensor,
@@ -148,13 +156,10 @@ export function loraBackward(
   const a = regionOf(sites.map((site) => site.A));
   const b = regionOf(sites.map((site) => site.B));
   const params = loraParams(group, M, K, last(dy), columns, a, b, dropout?.rate ?? 0);
-  const suffix = dropout === undefined ? '' : '_dropout';
-  const micro = dropout === undefined ? [] : [dropout.micro];
   const outputs = sites.reduce((sum, site) => sum + site.B.shape[0], 0);
   const hTiles = (ranks / 4) * Math.ceil(M / 8);
   const bTiles = sites.reduce((sum, site) => sum + Math.ceil(site.B.shape[0] / 8) * Math.ceil(site.rank / 4), 0);
   const aTiles = (ranks / 4) * Math.ceil(K / 8);
-  const xTiles = Math.ceil(M / 8) * Math.ceil(K / 8);
   return {
     hidden: {
       kernel: 'lora_backward_hidden',
@@ -163,26 +168,20 @@ export function loraBackward(
       grid: groups(hTiles, 32),
       flops: (2 * 2 * hTiles * 32 * outputs) / sites.length,
     },
-    input: {
-      kernel: `lora_backward_input${suffix}`,
-      tensors: [dx, dh, a, ...micro],
+    factors: {
+      kernel: `lora_backward_factors${dropout === undefined ? '' : '_dropout'}`,
+      tensors: [
+        regionOf(sites.map((site) => gradient(site.A))),
+        dh,
+        x,
+        dropout?.micro,
+        regionOf(sites.map((site) => gradient(site.B))),
+        dy,
+        h,
+      ],
       params,
-      grid: groups(xTiles, 32),
-      flops: 2 * 2 * xTiles * 64 * ranks,
-    },
-    a: {
-      kernel: `lora_backward_a${suffix}`,
-      tensors: [regionOf(sites.map((site) => gradient(site.A))), dh, x, ...micro],
-      params,
-      grid: groups(aTiles, 32),
-      flops: (dropout === undefined ? 2 : 2 * SLOW) * 2 * aTiles * 32 * M,
-    },
-    b: {
-      kernel: 'lora_backward_b',
-      tensors: [regionOf(sites.map((site) => gradient(site.B))), dy, h],
-      params,
-      grid: groups(bTiles, 32),
-      flops: 2 * 2 * bTiles * 32 * M,
+      grid: groups(aTiles + bTiles, 32),
+      flops: 2 * 2 * (aTiles * (dropout === undefined ? 1 : SLOW) + bTiles) * 32 * M,
     },
   };
 }

@@ -46,22 +46,36 @@ export function rmsnormForward(y: Tensor, rstd: Tensor, x: Tensor, w: Tensor, ep
   };
 }
 
-/** y (M, N) = x (M, K) w^T (N, K), plus `residual` (M, N) where given; one call a shard. y may be wider than N: columns past N up to a multiple of 4 are
- *  written with numbers that mean nothing. */
-export function linearForward(y: Tensor, x: Tensor, w: Matrix, residual?: Tensor): Call[] {
+/** A linear's low-rank part: h (M, ranks) of its group, made by `loraDown`, and scale times strength of every site (`scales`). */
+export interface LowRankUp {
+  readonly site: LowRankSite;
+  readonly h: Tensor;
+  readonly scales: Tensor;
+}
+
+/** y (M, N) = x (M, K) w^T (N, K), plus scale h B^T of a low-rank part and `residual` (M, N) where given; one call a shard. y may be wider than N: columns
+ *  past N up to a multiple of 4 are written with numbers that mean nothing. */
+export function linearForward(y: Tensor, x: Tensor, w: Matrix, residual?: Tensor, lowRank?: LowRankUp): Call[] {
   const [M, K] = x.shape;
   const few = M < TILE_FROM;
   return w.map(({ tensor, first }) => {
     const N = tensor.shape[0];
     const rows = Math.ceil(M / 8);
     const tall = rows >= 8 ? 8 : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+    const { site, h, scales } = lowRank ?? {};
+    const part = site === undefined || h === undefined ? [] : [last(h) / 4, site.hidden / 4, site.rank, site.index];
     return {
-      kernel: `linear_forward${few ? '_few' : ''}${residual === undefined ? '' : '_add'}_${tensor.dtype}`,
+      kernel: `linear_forward${few ? '_few' : ''}${residual === undefined ? '' : '_add'}${site === undefined ? '' : '_lora'}_${tensor.dtype}`,
       overrides: { K },
-      tensors: residual === undefined ? [y, x, tensor] : [y, x, tensor, residual],
-      params: few ? [M, N, last(y) / 4, first / 4] : [M, N, last(y) / 4, first / 4, tall],
+      tensors:
+        site === undefined
+          ? residual === undefined
+            ? [y, x, tensor]
+            : [y, x, tensor, residual]
+          : [y, x, tensor, residual, h, site.B, scales],
+      params: [M, N, last(y) / 4, first / 4, few ? 1 : tall, ...part],
       grid: few ? [Math.ceil(N / 4 / 32), M] : [Math.ceil(N / 4 / (64 / tall)), Math.ceil(rows / tall)],
-      flops: (few ? 3 : 1) * 2 * Math.max(M, few ? 1 : 8) * K * N,
+      flops: (few ? 3 : 1) * 2 * Math.max(M, few ? 1 : 8) * (K + (site === undefined ? 0 : 2 * site.rank)) * N,
     };
   });
 }
@@ -105,18 +119,6 @@ export function loraDown(h: Tensor, x: Tensor, group: LowRankGroup): Call {
     params: [M, K, 0, group.ranks, group.sites.length, 0, { f32: 1 }, ...fields],
     grid: groups(tiles, 32),
     flops: 2 * 2 * tiles * 32 * K,
-  };
-}
-
-/** y (M, N) += scale * h B^T of one site. */
-export function loraUp(y: Tensor, h: Tensor, site: LowRankSite, scales: Tensor): Call {
-  const [M, N] = y.shape;
-  return {
-    kernel: 'lora_up',
-    tensors: [y, h, site.B, scales],
-    params: [M, N, last(h), site.hidden, site.rank, site.index],
-    grid: groups((N / 4) * Math.ceil(M / 4), 64),
-    flops: SLOW * 2 * M * N * site.rank,
   };
 }
 

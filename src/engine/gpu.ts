@@ -20,14 +20,17 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   attention_forward: ['attention_forward'],
   ...readers('embed_forward', 'embed_forward'),
   gather_rows: ['gather_rows'],
-  ...readers('linear_forward_add', '_start_residual', 'linear_forward'),
-  ...readers('linear_forward', '_start_zero', 'linear_forward'),
-  ...readers('linear_forward_few_add', '_start_residual', 'linear_forward_few'),
-  ...readers('linear_forward_few', '_start_zero', 'linear_forward_few'),
+  ...readers('linear_forward_add', '_start_residual', '_low_rank_none', 'linear_forward'),
+  ...readers('linear_forward_add_lora', '_start_residual', '_low_rank', 'linear_forward'),
+  ...readers('linear_forward', '_start_zero', '_low_rank_none', 'linear_forward'),
+  ...readers('linear_forward_lora', '_start_zero', '_low_rank', 'linear_forward'),
+  ...readers('linear_forward_few_add', '_start_residual', '_low_rank_none', 'linear_forward_few'),
+  ...readers('linear_forward_few_add_lora', '_start_residual', '_low_rank', 'linear_forward_few'),
+  ...readers('linear_forward_few', '_start_zero', '_low_rank_none', 'linear_forward_few'),
+  ...readers('linear_forward_few_lora', '_start_zero', '_low_rank', 'linear_forward_few'),
   log_probability: ['log_probability'],
   log_sum_exp: ['log_sum_exp'],
   lora_down: ['_lora', '_keep_all', 'lora_down'],
-  lora_up: ['lora_up'],
   rmsnorm_forward: ['rmsnorm_forward'],
   rope_cache: ['rope_cache'],
   rope_forward: ['rope_forward'],
@@ -40,14 +43,13 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   cross_entropy_backward: ['cross_entropy_backward'],
   cross_entropy_lse: ['cross_entropy_lse'],
   embed_backward: ['embed_backward'],
-  ...readers('linear_backward_input', 'linear_backward_input'),
+  ...readers('linear_backward_input', '_low_rank_none', '_keep_all', 'linear_backward_input'),
+  ...readers('linear_backward_input_lora', '_low_rank_backward', '_keep_all', 'linear_backward_input'),
+  ...readers('linear_backward_input_dropout', '_low_rank_backward', '_dropout', 'linear_backward_input'),
   linear_backward_weight: ['linear_backward_weight'],
-  lora_backward_a: ['_lora', '_keep_all', 'lora_backward_a'],
-  lora_backward_a_dropout: ['_lora', '_dropout', 'lora_backward_a'],
-  lora_backward_b: ['_lora', 'lora_backward_b'],
+  lora_backward_factors: ['_lora', '_keep_all', 'lora_backward_factors'],
+  lora_backward_factors_dropout: ['_lora', '_dropout', 'lora_backward_factors'],
   lora_backward_hidden: ['_lora', 'lora_backward_hidden'],
-  lora_backward_input: ['_lora', '_keep_all', 'lora_backward_input'],
-  lora_backward_input_dropout: ['_lora', '_dropout', 'lora_backward_input'],
   lora_down_dropout: ['_lora', '_dropout', 'lora_down'],
   loss_sum: ['loss_sum'],
   rmsnorm_backward: ['rmsnorm_backward'],
@@ -227,8 +229,8 @@ export interface Call {
   readonly overrides?: Readonly<Record<string, number>>;
   /** Numbers put in front of the WGSL as `const NAME: u32`, where the language wants a size before overrides exist: that of a function's array. */
   readonly constants?: Readonly<Record<string, number>>;
-  /** Tensors in the order of the kernel's storage bindings 1, 2, 3 ... */
-  readonly tensors: readonly Tensor[];
+  /** Tensors in the order of the kernel's storage bindings 1, 2, 3 ...; undefined where a variant leaves a binding out. */
+  readonly tensors: readonly (Tensor | undefined)[];
   /** Fields of `Params` (uniform, binding 0) after its first, `first`: the workgroup index along x at which a dispatch begins, which the plan fills in. */
   readonly params?: readonly Param[];
   /** Workgroups. A call that would take too long, or more than 65 535 along x, is cut into several dispatches along x. */
@@ -288,6 +290,7 @@ export class Plan {
       });
       const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: { buffer: uniforms, offset: slot(i), size: ALIGNMENT_BYTES } }];
       call.tensors.forEach((tensor, k) => {
+        if (tensor === undefined) return;
         const size = Math.max(Math.ceil(tensorBytes(tensor.shape, tensor.dtype) / 16) * 16, 16);
         entries.push({
           binding: k + 1,

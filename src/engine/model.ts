@@ -11,7 +11,6 @@ import {
   embedForward,
   linearForward,
   loraDown,
-  loraUp,
   type RowsShape,
   rmsnormForward,
   ropeCache,
@@ -223,20 +222,24 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
   acts.layers.forEach((a, layer) => {
     const { attentionNorm, mlpNorm, linears } = weights.layers[layer];
     const next = acts.layers[layer + 1]?.x ?? acts.x;
-    /** Adds the low-rank parts of linears that read x to those linears' outputs. */
-    const lowRank = (name: GroupName, x: Tensor, outputs: Partial<Record<Linear, Tensor>>): void => {
+    /** h = A x of the low-rank parts of linears that read x; then each of those linears, with its own part. */
+    const lowRank = (name: GroupName, x: Tensor): void => {
       const group = patch?.loaded.groups[layer][name];
       const hidden = patch?.lowRank[layer][name];
-      if (patch === undefined || group === undefined || hidden === undefined) return;
-      record(down(hidden, x, group));
-      for (const site of group.sites) record(loraUp(outputs[LINEARS[site.place % 7]]!, hidden, site, patch.loaded.scales));
+      if (group !== undefined && hidden !== undefined) record(down(hidden, x, group));
+    };
+    const linear = (name: GroupName, y: Tensor, x: Tensor, which: Linear, residual?: Tensor): void => {
+      const site = patch?.loaded.groups[layer][name]?.sites.find(({ place }) => LINEARS[place % 7] === which);
+      const hidden = patch?.lowRank[layer][name];
+      const part = patch && site && hidden && { site, h: hidden, scales: patch.loaded.scales };
+      record(...linearForward(y, x, linears[which], residual, part));
     };
 
     record(rmsnormForward(a.xn1, a.rstd1, a.x, attentionNorm, eps));
-    record(...linearForward(a.q, a.xn1, linears.q_proj));
-    record(...linearForward(a.k, a.xn1, linears.k_proj));
-    record(...linearForward(a.v, a.xn1, linears.v_proj));
-    lowRank('qkv', a.xn1, { q_proj: a.q, k_proj: a.k, v_proj: a.v });
+    lowRank('qkv', a.xn1);
+    linear('qkv', a.q, a.xn1, 'q_proj');
+    linear('qkv', a.k, a.xn1, 'k_proj');
+    linear('qkv', a.v, a.xn1, 'v_proj');
     if (cache === undefined) {
       const keys = { ...a.k, shape: [shape.B, shape.T, config.NKV * config.HS] };
       record(ropeForward(a.q, a.k, weights.angles, rows, shape, config));
@@ -247,16 +250,16 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
       if (shape.T === 1) record(...attentionDecode(a.o, cache.partial, cache.stats, a.q, keys, values, rows, config));
       else record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
     }
-    record(...linearForward(a.x2, a.o, linears.o_proj, a.x));
-    lowRank('o', a.o, { o_proj: a.x2 });
+    lowRank('o', a.o);
+    linear('o', a.x2, a.o, 'o_proj', a.x);
 
     record(rmsnormForward(a.xn2, a.rstd2, a.x2, mlpNorm, eps));
-    record(...linearForward(a.gate, a.xn2, linears.gate_proj));
-    record(...linearForward(a.up, a.xn2, linears.up_proj));
-    lowRank('gateUp', a.xn2, { gate_proj: a.gate, up_proj: a.up });
+    lowRank('gateUp', a.xn2);
+    linear('gateUp', a.gate, a.xn2, 'gate_proj');
+    linear('gateUp', a.up, a.xn2, 'up_proj');
     record(swigluForward(h, a.gate, a.up));
-    record(...linearForward(next, h, linears.down_proj, a.x2));
-    lowRank('down', h, { down_proj: next });
+    lowRank('down', h);
+    linear('down', next, h, 'down_proj', a.x2);
   });
 }
 

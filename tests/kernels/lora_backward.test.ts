@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { LowRankGroup } from '../../src/engine/calls.ts';
-import { loraBackward, loraDownDropout } from '../../src/engine/calls-backward.ts';
+import { linearBackwardInput, loraBackward, loraDownDropout } from '../../src/engine/calls-backward.ts';
+import type { Call } from '../../src/engine/gpu.ts';
 import * as reference from '../../src/engine/reference.ts';
 import type { Tensor } from '../../src/engine/types.ts';
 import { emptyTensor, excess, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
@@ -44,8 +45,13 @@ test.each(cases)('lora_backward over $M rows of $K, dropout $rate: $sites', asyn
   // Factors lie in one buffer, 64 numbers apart at least, and gradients in another at the same places.
   const up64 = (n: number): number => Math.ceil(n / 64) * 64;
   const sizes = sites.flatMap(({ N, rank }) => [rank * K, N * rank]);
-  const places = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, n) => sum + up64(n), 64));
-  const total = places[places.length - 1] + up64(sizes[sizes.length - 1]);
+  const order = [...sizes.keys()].sort((i, j) => (i % 2) - (j % 2) || i - j); // all A, then all B
+  const places: number[] = [];
+  let total = 64;
+  for (const i of order) {
+    places[i] = total;
+    total += up64(sizes[i]);
+  }
   const [values, old] = [randoms(total, 1), randoms(total, 2)];
   const [w, g] = [await tensorOf([total], values), await tensorOf([total], old)];
   const view = (whole: Tensor, i: number, shape: readonly number[]): Tensor => ({ ...whole, offset: 4 * places[i], shape });
@@ -89,8 +95,15 @@ test.each(cases)('lora_backward over $M rows of $K, dropout $rate: $sites', asyn
   const [h, dh] = [await emptyTensor([M, group.ranks]), await emptyTensor([M, group.ranks])];
   const [dx, gpuX, gpuDy] = [await tensorOf([M, K], oldDx), await tensorOf([M, K], x), await tensorOf([M, stride], dy)];
   const gradient = (factor: Tensor): Tensor => ({ ...factor, buffer: g.buffer });
-  const { hidden, input, a, b } = loraBackward(dx, gradient, dh, gpuDy, h, gpuX, group, columns, rate === 0 ? undefined : dropout);
-  await runCalls(loraDownDropout(h, gpuX, group, dropout), hidden, input, a, b);
+  const used = rate === 0 ? undefined : dropout;
+  const { hidden, factors } = loraBackward(gradient, dh, gpuDy, h, gpuX, group, columns, used);
+  const inputs: Call[] = [];
+  for (const [i, site] of group.sites.entries()) {
+    // Through a linear of zeros comes the low-rank part alone.
+    const zeros = [{ tensor: await tensorOf([widths[i], K], new Float32Array(widths[i] * K)), first: 0 }];
+    inputs.push(...linearBackwardInput(dx, { tensor: gpuDy, column: columns[i] }, zeros, true, { site, dh, dropout: used }));
+  }
+  await runCalls(loraDownDropout(h, gpuX, group, dropout), hidden, ...inputs, factors);
   expect(excess(await readFloats(h), expectedH, RTOL)).toBeLessThanOrEqual(ATOL);
   expect(excess(await readFloats(dx), expectedDx, RTOL)).toBeLessThanOrEqual(ATOL);
   expect(excess(await readFloats(g), expectedG, RTOL)).toBeLessThanOrEqual(ATOL); // what lies between the factors is untouched

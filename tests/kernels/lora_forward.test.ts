@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
-import { loraDown, loraUp } from '../../src/engine/calls.ts';
+import type { Shard } from '../../src/engine/calls.ts';
+import { linearForward, loraDown } from '../../src/engine/calls.ts';
 import * as reference from '../../src/engine/reference.ts';
 import type { Tensor } from '../../src/engine/types.ts';
 import { emptyTensor, excess, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
 
 /** Three sites on one input, of ranks below, at and above a tile of 4, with their factors in one buffer as a patch has them. */
-test.each([1, 3, 4, 5, 33])('lora_down and lora_up of three sites over %i rows equal the reference', async (M) => {
+test.each([1, 3, 4, 5, 33])('lora_down and linear_forward with three low-rank sites over %i rows equal the reference', async (M) => {
   const K = 64;
   const sizes = [
     { rank: 3, N: 36 },
@@ -36,16 +37,31 @@ test.each([1, 3, 4, 5, 33])('lora_down and lora_up of three sites over %i rows e
   const scales = [0.5, 2, -1];
   const h = await emptyTensor([M, 32]);
   const starts = sizes.map(({ N }, i) => randoms(M * N, 30 + i));
+  const weights = sizes.map(({ N }, i) => randoms(N * K, 40 + i));
   const outputs: Tensor[] = [];
-  for (const [i, { N }] of sizes.entries()) outputs.push(await tensorOf([M, N], starts[i]));
   const scaleTensor = await tensorOf([3], Float32Array.from(scales));
-  await runCalls(
-    loraDown(h, await tensorOf([M, K], x), { sites, ranks: 32 }),
-    ...sites.map((site, i) => loraUp(outputs[i], h, site, scaleTensor)),
-  );
+  const input = await tensorOf([M, K], x);
+  const calls = [loraDown(h, input, { sites, ranks: 32 })];
+  for (const [i, { N }] of sizes.entries()) {
+    // The last one without a residual; the first in two shards.
+    const rows = i === 0 ? [0, 20, N] : [0, N];
+    const matrix: Shard[] = [];
+    for (const [s, first] of rows.slice(0, -1).entries()) {
+      matrix.push({ tensor: await tensorOf([rows[s + 1] - first, K], weights[i].slice(first * K, rows[s + 1] * K)), first });
+    }
+    const residual = i < 2 ? await tensorOf([M, N], starts[i]) : undefined;
+    outputs.push(await emptyTensor([M, N]));
+    calls.push(...linearForward(outputs[i], input, matrix, residual, { site: sites[i], h, scales: scaleTensor }));
+  }
+  await runCalls(...calls);
   const gotH = await readFloats(h);
   for (const [i, { rank, N }] of sizes.entries()) {
-    const [y, wantH] = [starts[i].slice(), new Float32Array(M * rank)];
+    const [y, wantH] = [new Float32Array(M * N), new Float32Array(M * rank)];
+    reference.linearForward(y, x, weights[i], M, K, N);
+    if (i < 2)
+      starts[i].forEach((value, at) => {
+        y[at] += value;
+      });
     reference.loraForward(y, wantH, x, A[i], B[i], scales[i], M, K, N, rank);
     const own = gotH.filter((_, at) => at % 32 >= hidden[i] && at % 32 < hidden[i] + rank);
     expect(excess(own, wantH, 1e-5)).toBeLessThanOrEqual(1e-5);
