@@ -42,6 +42,7 @@ const PROGRAMS: Readonly<Record<string, Record<string, string>>> = {
     'export-bundled': 'src/cli/export-bundled.ts',
     'train-bundled': 'src/cli/train-bundled.ts',
     'train-tokenizer': 'src/cli/train-tokenizer.ts',
+    'write-samples': 'src/cli/write-samples.ts',
   },
   real: { checks: 'tests/real/checks.ts' },
 };

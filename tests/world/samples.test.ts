@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { KNOWN_PEOPLE } from '../../src/world/canon.ts';
+import { passes } from '../../src/world/checkers.ts';
+import { newFacts, SAMPLE_TASKS, sampleRows } from '../../src/world/samples.ts';
+
+describe.each(SAMPLE_TASKS.map((task) => [task.id, task] as const))('sample task %s', (_, task) => {
+  const rows = sampleRows(task);
+  it('has 60 to 400 rows, no question twice, each answered', () => {
+    expect(rows).toHaveLength(task.rows);
+    expect(rows.length).toBeGreaterThanOrEqual(60);
+    expect(rows.length).toBeLessThanOrEqual(400);
+    expect(new Set(rows.map(({ turns }) => turns[0].content)).size).toBe(rows.length);
+    for (const row of rows) expect(passes(row, row.gold)).toBe(true);
+  });
+  it('is the same for the same seed', () => {
+    expect(sampleRows(task)).toEqual(rows);
+    expect(sampleRows(task, 2)).not.toEqual(rows);
+  });
+});
+
+describe('new facts', () => {
+  it('are about people of whom nothing is known by heart, one value each', () => {
+    const facts = newFacts(48);
+    expect(new Set(facts.map(({ person }) => person)).size).toBe(48);
+    expect(facts.filter(({ person }) => KNOWN_PEOPLE.includes(person))).toEqual([]);
+    const task = SAMPLE_TASKS.find(({ id }) => id === 'vale-new-people');
+    const answers = new Map<string, string>();
+    for (const { turns, gold } of task === undefined ? [] : sampleRows(task)) {
+      const name = facts.find(({ person }) => turns[0].content.includes(person))?.person;
+      if (name === undefined) continue;
+      expect(answers.get(name) ?? gold).toBe(gold);
+      answers.set(name, gold);
+    }
+    expect(answers.size).toBe(48);
+  });
+});
