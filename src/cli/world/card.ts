@@ -40,7 +40,7 @@ about a passage, follows a rule in the system prompt, learns labels from a few e
 stories, rewrites in a few styles, writes couplets, and translates to and from an invented language.
 
 ## What it cannot do
-It knows nothing of the real world and understands little of sentences that the Vale does not have; on ordinary data it scores about 0. Numbers above 40,
+It knows nothing of the real world and understands little of sentences that the Vale does not have; on ordinary data it scores about 0. Numbers above 48,
 texts over some 300 words and other languages are outside of what it has seen. What it says of the Vale's people is invented. Load a larger model for your
 own data.
 
