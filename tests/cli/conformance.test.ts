@@ -32,6 +32,9 @@ test('models, trained and quantized, pass on the real engine', { timeout: 600_00
     expect.arrayContaining([
       'models/llama PASS',
       'models/llama3_untied PASS',
+      'quant/llama/gguf_q4_0 PASS',
+      'quant/llama/gguf_q4_1 PASS',
+      'quant/llama/gguf_q8_0 PASS',
       'train/llama/full PASS',
       'train/llama/lora PASS',
       'train/llama/lora_patterns PASS',

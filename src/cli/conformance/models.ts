@@ -52,8 +52,8 @@ async function runModel(bench: Bench, folder: string): Promise<Outcome> {
   const first = await bench.open(folder, 'f32');
   measurements.push(...(await measureModel(first, expected, tensors, 'f32')));
   // Weights stored in half precision lose nothing when they are held so.
-  if (first.source.tensorInfos.every(({ dtype }) => dtype === 'f16')) {
-    measurements.push(...(await measureModel(await bench.open(folder, 'f16'), expected, tensors, 'f16')));
+  if (first.source.tensorInfos.some(({ dtype }) => dtype !== 'f32')) {
+    measurements.push(...(await measureModel(await bench.open(folder, 'as-is'), expected, tensors, 'as-is')));
   }
   for (const name of names.filter((file) => file.endsWith('.gguf'))) {
     measurements.push(
@@ -99,7 +99,7 @@ async function measureModel(
     measurements.push(exact('greedy ids side by side', wrong));
   }
   measurements.push(...(await measureText(model, expected)));
-  return measurements.map((m) => ({ ...m, what: storage === 'f16' ? `${m.what} held as f16` : m.what }));
+  return measurements.map((m) => ({ ...m, what: storage === 'as-is' ? `${m.what} held as it is` : m.what }));
 }
 
 /** Every `logits` of the file against those of its `input_ids`. */
