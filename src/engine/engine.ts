@@ -162,6 +162,7 @@ async function measureFlops(gpu: Gpu, config: ModelConfig, { model }: LoadedWeig
   const calls = linearForward(y, x, model.layers[0].linears.gate_proj);
   const flops = calls.reduce((sum, call) => sum + call.flops, 0);
   const guess = gpu.flopsPerSecond;
+  gpu.paces.length = 0; // of another model
   gpu.flopsPerSecond = Number.MAX_VALUE; // one submit, nothing cut
   /** Seconds of the fastest of `runs` submits of `times` linears, after one that is not timed. */
   const seconds = async (times: number, runs: number): Promise<number> => {

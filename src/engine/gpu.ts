@@ -1,5 +1,6 @@
 // The device, tensors, upload, download, and plans of dispatches: the only file of the engine that talks to WebGPU's queue.
 import { AppError } from '../lib/error.ts';
+import { median } from '../lib/stats.ts';
 import type { Tensor, WeightStorage } from './types.ts';
 
 const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw', import: 'default', eager: true });
@@ -64,7 +65,7 @@ export const MAX_BINDING_BYTES = 128 * 1024 * 1024;
 /** Tensors start at multiples of this, so that any of them can be bound: the default minStorageBufferOffsetAlignment. */
 export const ALIGNMENT_BYTES = 256;
 /** No dispatch and no submit is planned to take longer than this, so that Stop answers and no driver's watchdog bites. */
-export const BUDGET_SECONDS = 0.1;
+export const BUDGET_SECONDS = 0.2;
 /** Submits that may wait on the GPU at once: one runs while the next is recorded. */
 const IN_FLIGHT = 2;
 
@@ -77,6 +78,9 @@ export interface Gpu {
   readonly name: string;
   /** Measured by the engine once a model is there; until then a slow guess, which only makes submits smaller. FLOP/s. */
   flopsPerSecond: number;
+  /** FLOP/s of the last long submits as plans count them, and when the last of them ended (ms): `runPlans` sizes the next ones by them. */
+  readonly paces: number[];
+  idleSince: number;
   /** Bytes of live buffers by kind. */
   readonly memory: Record<MemoryKind, number>;
   readonly pipelines: Map<string, Promise<GPUComputePipeline>>;
@@ -111,6 +115,8 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
     device,
     name: [vendor, architecture, model, description].filter((word) => word !== '').join(' '),
     flopsPerSecond: 1e9,
+    paces: [],
+    idleSince: 0,
     memory: { weights: 0, activations: 0, training: 0 },
     pipelines: new Map(),
     lost: device.lost.then((info) => {
@@ -246,13 +252,20 @@ interface Step {
   readonly flops: number;
 }
 
+/** `tail` may add copies to the last submit. */
+export interface RunOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly tail?: (encoder: GPUCommandEncoder) => void;
+}
+
 /** A static list of dispatches with cached bind groups: recorded once for a shape, replayed each step. What changes between replays is written into
  *  tensors beforehand, never into the plan. */
 export class Plan {
   readonly label: string;
   private readonly gpu: Gpu;
   private readonly calls: Call[] = [];
-  private steps: Step[] = [];
+  /** Of `prepare`; for `runPlans`. */
+  steps: readonly Step[] = [];
   private uniforms: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string) {
@@ -308,43 +321,9 @@ export class Plan {
     this.gpu.device.queue.writeBuffer(uniforms, 0, words);
   }
 
-  /** Replays dispatches [from, to) in submits that each stay within the budget. Resolves when the last one is submitted (not when it is done), false if
-   *  the signal stopped it before the end. `tail` may add copies to the last submit. */
-  async run(
-    options: { signal?: AbortSignal | undefined; from?: number; to?: number; tail?: (encoder: GPUCommandEncoder) => void } = {},
-  ): Promise<boolean> {
-    const { signal, tail, from = 0, to = this.steps.length } = options;
-    const { profile } = this.gpu;
-    const budget = this.gpu.flopsPerSecond * BUDGET_SECONDS;
-    const waiting: Promise<unknown>[] = [];
-    let at = from;
-    do {
-      if (signal?.aborted) return false;
-      const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
-      let pass = encoder.beginComputePass({ label: this.label });
-      let spent = 0;
-      while (at < to) {
-        const step = this.steps[at]!;
-        if (spent > 0 && spent + step.flops > budget) break;
-        if (profile !== undefined) {
-          pass.end();
-          pass = encoder.beginComputePass({ label: step.group.label, timestampWrites: profile(step.group.label, step.flops) });
-        }
-        pass.setPipeline(step.pipeline);
-        pass.setBindGroup(0, step.group);
-        pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2]);
-        spent += step.flops;
-        at++;
-      }
-      pass.end();
-      if (at >= to) tail?.(encoder);
-      this.gpu.device.queue.submit([encoder.finish()]);
-      if (at < to) {
-        waiting.push(this.gpu.device.queue.onSubmittedWorkDone());
-        if (waiting.length >= IN_FLIGHT) await waiting.shift();
-      }
-    } while (at < to);
-    return true;
+  /** Replays this plan alone: see `runPlans`. */
+  run(options: RunOptions = {}): Promise<boolean> {
+    return runPlans(this.gpu, [this], options);
   }
 
   dispose(): void {
@@ -353,10 +332,72 @@ export class Plan {
   }
 }
 
+/** Replays plans one after the other, in as few submits as stay within the budget each. Resolves when the last one is submitted (not when it is done), false
+ *  if the signal stopped it before the end. */
+export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail }: RunOptions = {}): Promise<boolean> {
+  const { profile } = gpu;
+  const { queue } = gpu.device;
+  const { label } = plans[0];
+  const steps = plans.flatMap((plan) => plan.steps);
+  const waiting: Promise<unknown>[] = [];
+  let at = 0;
+  do {
+    if (signal?.aborted) return false;
+    const budget = pace(gpu) * BUDGET_SECONDS;
+    const encoder = gpu.device.createCommandEncoder({ label });
+    let pass = encoder.beginComputePass({ label });
+    let spent = 0;
+    while (at < steps.length) {
+      const step = steps[at]!;
+      if (spent > 0 && spent + step.flops > budget) break;
+      if (profile !== undefined) {
+        pass.end();
+        pass = encoder.beginComputePass({ label: step.group.label, timestampWrites: profile(step.group.label, step.flops) });
+      }
+      pass.setPipeline(step.pipeline);
+      pass.setBindGroup(0, step.group);
+      pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2]);
+      spent += step.flops;
+      at++;
+    }
+    pass.end();
+    if (at >= steps.length) tail?.(encoder);
+    const start = performance.now();
+    queue.submit([encoder.finish()]);
+    const ends = at >= steps.length;
+    const long = spent > budget / 4 && profile === undefined;
+    if (!ends || long) {
+      const done = queue.onSubmittedWorkDone().then(
+        () => long && notePace(gpu, spent, start),
+        () => undefined, // the device is lost, which whoever reads a result is told
+      );
+      if (!ends) waiting.push(done);
+      if (waiting.length >= IN_FLIGHT) await waiting.shift();
+    }
+  } while (at < steps.length);
+  return true;
+}
+
+/** Submits whose speed is remembered. */
+const PACES = 9;
+/** What plans expect of the GPU, FLOP/s as they count them: the median of the last long submits, and what was measured beforehand until there are three. */
+function pace({ paces, flopsPerSecond }: Gpu): number {
+  return paces.length < 3 ? flopsPerSecond : median(paces);
+}
+/** A submit of `flops` that began at `start` (ms) has just ended; it could not run before the one in front of it had. */
+function notePace(gpu: Gpu, flops: number, start: number): void {
+  const now = performance.now();
+  gpu.paces.push((flops * 1000) / Math.max(0.1, now - Math.max(start, gpu.idleSince)));
+  if (gpu.paces.length > PACES) gpu.paces.shift();
+  gpu.idleSince = now;
+}
+
+/** FLOP/s, less than any device here does when it is idle: a machine that was busy while it was measured is no reason for more dispatches for ever. */
+const SLOWEST = 5e8;
 /** Cuts a call along x so that no piece is expected to take longer than the budget. */
 function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   const total = call.grid[0];
-  const byTime = Math.ceil(call.flops / (gpu.flopsPerSecond * BUDGET_SECONDS));
+  const byTime = Math.ceil(call.flops / (Math.max(SLOWEST, pace(gpu)) * BUDGET_SECONDS));
   const size = Math.max(1, Math.min(65535, Math.ceil(total / Math.max(1, byTime))));
   const pieces: { call: Call; first: number; x: number }[] = [];
   for (let first = 0; first < total; first += size) pieces.push({ call, first, x: Math.min(size, total - first) });

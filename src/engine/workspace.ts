@@ -12,7 +12,7 @@ import {
 } from './backward.ts';
 import type { LowRankGroup } from './calls.ts';
 import { loraDownDropout, normThreads, tokenRuns } from './calls-backward.ts';
-import { aligned, allocating, createTensor, destroyBuffer, elements, type Gpu, Plan, upload } from './gpu.ts';
+import { aligned, allocating, createTensor, destroyBuffer, elements, type Gpu, Plan, runPlans, upload } from './gpu.ts';
 import {
   type Activations,
   activationBytes,
@@ -257,9 +257,8 @@ export async function runMicroBatch(
   }
   const scale = new Uint32Array(Float32Array.of(1 / targetsOfStep).buffer)[0];
   upload(gpu, tensors.micro, Uint32Array.of(patch.seed, counter, scale, 0));
-  await plans.forward.run();
-  for (let i = 0; i * cut.rows < labelled; i++) await plans.chunks[i].run();
-  await plans.backward.run();
+  const chunks = plans.chunks.slice(0, Math.ceil(labelled / cut.rows));
+  await runPlans(gpu, [plans.forward, ...chunks, plans.backward]);
 }
 /** Dispatches of a micro-batch of the last shape that was run, all rows labelled. */
 export function workspaceDispatches({ shapes }: Workspace): number {
