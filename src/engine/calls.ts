@@ -264,6 +264,12 @@ export function argmax(token: Tensor, value: Tensor, id: Tensor, logits: Tensor,
   ];
 }
 
+/** tokens (R) = token (R), rows (R, 2) one position further, and token appended to history (1 + steps * R), whose first number counts the steps. */
+export function decodeAdvance(tokens: Tensor, rows: Tensor, history: Tensor, token: Tensor): Call {
+  const [R] = token.shape;
+  return { kernel: 'decode_advance', tensors: [tokens, rows, history, token], params: [R], grid: [1], flops: SLOW * 50 * R };
+}
+
 /** y (rows) = log softmax of logits (rows, stride) at targets (rows), over V columns; partial (rows, PIECES, 2) is scratch. */
 export function logProbability(y: Tensor, partial: Tensor, logits: Tensor, targets: Tensor, V: number): Call[] {
   const [rows, stride] = logits.shape;

@@ -1,10 +1,11 @@
-// Generation: prompts go into the cache in chunks, then all live rows get one token a step, side by side. A row that ends makes room for the next prompt.
+// Generation: prompts go into the cache in chunks, then all live rows get one token a step, side by side; greedy ones
+// several steps in one submit. A row that ends makes room for the next prompt.
 // A row's numbers do not depend on its neighbours (every kernel sums a row in an order of its own), and its random numbers come from its own seed.
 import { AppError } from '../lib/error.ts';
 import { hashText, type Random, seededRandom } from '../lib/random.ts';
-import { argmax, gatherRows, rmsnormForward } from './calls.ts';
+import { argmax, decodeAdvance, gatherRows, rmsnormForward } from './calls.ts';
 import { type Plan, upload } from './gpu.ts';
-import { type Inference, PREFILL_TOKENS, rowsSideBySide, type Workspace } from './inference.ts';
+import { BURST, type Inference, PREFILL_TOKENS, rowsSideBySide, type Workspace } from './inference.ts';
 import { type Activations, finalNorm, firstRows, head, logitColumns } from './model.ts';
 import type { LoadedPatch } from './patch.ts';
 import { sampleToken } from './sampling.ts';
@@ -13,6 +14,9 @@ import type { ModelWeights } from './weights.ts';
 
 /** Lengths of a prompt's last chunk come in steps of this, so that there are few plans. */
 const CHUNK_STEP = 16;
+
+/** Tokens come to the reader at least this often, and Stop throws no more than this away. */
+const BURST_SECONDS = 0.1;
 
 /** One prompt at work. */
 interface Row {
@@ -69,18 +73,21 @@ export async function* decode(
       if (signal?.aborted) return;
     }
     if (live.length === 0) continue;
-    const ids = await step(decoder, live);
-    if (ids === undefined || signal?.aborted) return;
-    const tokens = live.map((row, i) => {
-      row.length++;
-      return take(row, [ids[i]], options);
-    });
-    for (let i = live.length - 1; i >= 0; i--) {
-      if (tokens[i].ended) free.push(...live.splice(i, 1).map((row) => row.slot));
-    }
-    for (const token of tokens) {
-      yield token;
-      if (signal?.aborted) return;
+    const steps = await burst(decoder, live);
+    if (steps === undefined || signal?.aborted) return;
+    const before = [...live];
+    for (const ids of steps) {
+      for (const [i, row] of before.entries()) {
+        if (!live.includes(row)) continue; // it ended earlier in this burst, and what came after is thrown away
+        row.length++;
+        const token = take(row, [ids[i]], options);
+        if (token.ended) {
+          live.splice(live.indexOf(row), 1);
+          free.push(row.slot);
+        }
+        yield token;
+        if (signal?.aborted) return;
+      }
     }
   }
 }
@@ -142,9 +149,10 @@ async function prefill(decoder: Decoder, row: Row, prompt: Uint32Array): Promise
   return undefined;
 }
 
-/** One token more for every live row. Undefined after an abort. */
-async function step(decoder: Decoder, live: readonly Row[]): Promise<number[] | undefined> {
-  const { inference, weights, workspace, patch } = decoder;
+/** Some more tokens for every live row, a list a step. Greedy rows get as many as the GPU makes in BURST_SECONDS before the host sees them, the others one.
+ *  Undefined after an abort. */
+async function burst(decoder: Decoder, live: readonly Row[]): Promise<number[][] | undefined> {
+  const { inference, weights, workspace, patch, options, signal } = decoder;
   const B = live.length;
   upload(
     inference.gpu,
@@ -155,8 +163,18 @@ async function step(decoder: Decoder, live: readonly Row[]): Promise<number[] | 
   const plan = await inference.plan(kindOf('decode', decoder), { B, T: 1 }, patch, true, (recording, acts) => {
     finalNorm(recording, inference.config, weights, acts);
     recordPick(recording, decoder, acts, B);
+    if (!(options.temperature > 0)) recording.add(decodeAdvance(acts.tokens, acts.rows, workspace.history, firstRows(workspace.token, B)));
   });
-  return pick(decoder, plan, live);
+  if (options.temperature > 0) {
+    const ids = await pick(decoder, plan, live);
+    return ids && [ids];
+  }
+  // No row may run past its room: its keys would go where another row's are.
+  const room = Math.min(...live.map((row) => row.room - row.made));
+  const times = Math.max(1, Math.min(BURST, room, Math.floor(BURST_SECONDS / plan.seconds)));
+  upload(inference.gpu, workspace.history, Uint32Array.of(0));
+  const read = await inference.runAndRead(plan, workspace.history, 4 * (1 + times * B), signal, times);
+  return read && Array.from({ length: times }, (_, step) => [...new Uint32Array(read, 4 * (1 + step * B), B)]);
 }
 
 function kindOf(name: string, { options }: Decoder): string {

@@ -19,6 +19,7 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   attention_decode: ['attention_decode'],
   attention_decode_merge: ['attention_decode_merge'],
   attention_forward: ['attention_forward'],
+  decode_advance: ['decode_advance'],
   ...readers('embed_forward', 'embed_forward'),
   gather_rows: ['gather_rows'],
   ...readers('linear_forward_add', '_start_residual', '_low_rank_none', 'linear_forward'),
@@ -278,6 +279,10 @@ export class Plan {
   }
   get dispatches(): number {
     return this.steps.length;
+  }
+  /** What one replay is expected to take, in seconds. */
+  get seconds(): number {
+    return this.steps.reduce((sum, { flops }) => sum + flops, 0) / pace(this.gpu);
   }
 
   /** Makes pipelines and bind groups. Once, before the first run. @throws 'gpu/kernel' with the kernel's name and the compiler's message */

@@ -11,6 +11,7 @@ import {
   type Gpu,
   Plan,
   readStaging,
+  runPlans,
   tensorBytes,
 } from './gpu.ts';
 import {
@@ -37,6 +38,8 @@ export const MAX_TOKENS = 1024;
 export const PREFILL_TOKENS = 256;
 /** Prompts decoded side by side, where the cache's budget allows it. */
 export const MAX_ROWS = 16;
+/** Tokens a row that greedy decoding makes before the host looks at them, at most. */
+export const BURST = 16;
 const CACHE_BYTES = 256e6;
 const LOGITS_BYTES = 32e6;
 const MAX_PLANS = 64;
@@ -76,6 +79,7 @@ function workspaceShapes(config: ModelConfig, M: number, R: number, widest: numb
     id: [R, PIECES],
     partial: [R, PIECES, 2],
     token: [R],
+    history: [1 + BURST * R],
   };
 }
 function workspaceBytes(config: ModelConfig, M: number, R: number, widest: number): number {
@@ -111,6 +115,8 @@ interface Workspace {
   readonly partial: Tensor;
   /** (R) u32 */
   readonly token: Tensor;
+  /** (1 + BURST * R) u32: see decode_advance. */
+  readonly history: Tensor;
 }
 interface Cache extends KeyValueCache {
   readonly slots: number;
@@ -213,14 +219,14 @@ export class Inference {
     return plan;
   }
 
-  /** Runs a plan and reads `bytes` of a tensor back; undefined where the signal stopped it. */
-  async runAndRead(plan: Plan, tensor: Tensor, bytes: number, signal?: AbortSignal): Promise<ArrayBuffer | undefined> {
+  /** Runs a plan, `times` over, and reads `bytes` of a tensor back; undefined where the signal stopped it. */
+  async runAndRead(plan: Plan, tensor: Tensor, bytes: number, signal?: AbortSignal, times = 1): Promise<ArrayBuffer | undefined> {
     if (this.staging === undefined || this.staging.size < bytes) {
       this.staging?.destroy();
       this.staging = createStaging(this.gpu, Math.max(4096, bytes));
     }
     const staging = this.staging;
-    const ended = await plan.run({
+    const ended = await runPlans(this.gpu, Array<Plan>(times).fill(plan), {
       signal,
       tail: (encoder) => encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, bytes),
     });
@@ -260,14 +266,15 @@ export class Inference {
       id: make('id', 'u32'),
       partial: make('partial'),
       token: make('token', 'u32'),
+      history: make('history', 'u32'),
     };
   }
   private dropWorkspace(): void {
     this.dropPlans(() => true);
     if (this.workspace === undefined) return;
-    const { acts, lowRank, index, targets, scores, gathered, logits, value, id, partial, token } = this.workspace;
+    const { acts, lowRank, index, targets, scores, gathered, logits, value, id, partial, token, history } = this.workspace;
     destroyActivations(this.gpu, acts);
-    for (const tensor of [lowRank, index, targets, scores, gathered, logits, value, id, partial, token]) {
+    for (const tensor of [lowRank, index, targets, scores, gathered, logits, value, id, partial, token, history]) {
       destroyBuffer(this.gpu, 'activations', tensor.buffer);
     }
     this.workspace = undefined;
