@@ -9,7 +9,8 @@ export const isBlocks = (storage: WeightStorage | 'u32'): storage is BlockType =
 
 /** Every plan, in the order in which they are shown. */
 export const STORAGE_PLANS: readonly StoragePlan[] = ['as-is', 'f32', 'f16', '8-bit', '4-bit'];
-/** What `4-bit` makes of a linear. */
+/** What `4-bit` makes of a linear. Q4_1 takes 20 bytes a block and Q4_0 18, and loses far less: on the pinned text of stories260k (mean 0.3241 nats a token
+ *  as f32, 0.3256 as Q8_0) they give 0.3138 and 0.4222, on its three stories 1.972 and 2.231 in all where f32 has 1.929. */
 export const FOUR_BIT: BlockType = 'q4_1';
 
 /** How a plan holds one tensor. Gains are always f32. Rows that are no whole blocks stay as they are, and so do numbers that have 4 bits already: other

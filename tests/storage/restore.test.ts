@@ -75,6 +75,13 @@ test('whole records come back as they were', () => {
   expect(reported()).toBe(before);
 });
 
+test('every way of holding a model comes back, those of older records too, and another does not', () => {
+  for (const storage of ['as-is', 'f32', 'f16', '8-bit', '4-bit'] as const) {
+    expect(restore('models', { ...model, storage })).toEqual({ ...model, storage });
+  }
+  expect(restore('models', { ...model, id: 'q', storage: 'q2' })).toBeUndefined();
+});
+
 test('a field that a newer version added is dropped, not refused', () => {
   expect(restore('tasks', { ...task, colour: 'blue' })).toEqual(task);
 });
