@@ -1,6 +1,7 @@
 // The two rules that Biome does not hold in Svelte files: no floating promise, no raw HTML. Everything else is Biome's.
-import svelte from 'eslint-plugin-svelte';
+
 import path from 'node:path';
+import svelte from 'eslint-plugin-svelte';
 import tseslint from 'typescript-eslint';
 
 const root = path.resolve(import.meta.dirname, '../..');

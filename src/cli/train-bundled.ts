@@ -35,7 +35,9 @@ function stepBytes(step: number): Buffer {
   const draw = { random: seededRandom(hashText(`${values.seed}/${step}`)), split: 'train' } as const;
   const rows = packRows(draw, phase, count, encode);
   const bytes = Buffer.alloc(20 + count * width * 4);
-  [MAGIC, step, count, width, SCHEDULE.indexOf(phase)].forEach((value, i) => bytes.writeUInt32LE(value, 4 * i));
+  [MAGIC, step, count, width, SCHEDULE.indexOf(phase)].forEach((value, i) => {
+    bytes.writeUInt32LE(value, 4 * i);
+  });
   for (let i = 0; i < count * width; i++) {
     bytes.writeUInt16LE(rows.ids[i], 20 + 2 * i);
     bytes[20 + 2 * count * width + i] = Math.round(rows.weights[i] * WEIGHT_ONE);

@@ -27,7 +27,9 @@ async function capture(page: Page, name: string): Promise<void> {
       const { violations: found } = await new AxeBuilder({ page }).analyze();
       for (const violation of found) {
         if (violation.impact === 'serious' || violation.impact === 'critical') {
-          violations.push(`${name} ${width} ${scheme}: ${violation.id}, ${violation.nodes.map((node) => node.target.join(' ')).join('; ')}`);
+          violations.push(
+            `${name} ${width} ${scheme}: ${violation.id}, ${violation.nodes.map((node) => node.target.join(' ')).join('; ')}`,
+          );
         }
       }
     }
@@ -46,7 +48,10 @@ test('every screen and state', async ({ page }) => {
     await page.waitForTimeout(400);
     await capture(page, `${screen.toLowerCase()}-empty`);
   }
-  await page.setInputFiles('[data-pick="files"]', model.files.filter((file) => /config\.json$/.test(file)));
+  await page.setInputFiles(
+    '[data-pick="files"]',
+    model.files.filter((file) => /config\.json$/.test(file)),
+  );
   await expect(page.getByText('For a report')).toBeVisible();
   await capture(page, 'models-missing-files');
   await page.setInputFiles('[data-pick="files"]', [...model.files]);
@@ -89,7 +94,10 @@ test('every screen and state', async ({ page }) => {
   await page.getByRole('button', { name: /^Train LoRA/ }).click();
   await expect(page.getByText(/^Step \d{2,} of/).first()).toBeVisible({ timeout: 60_000 });
   await capture(page, 'train-running');
-  await page.getByRole('button', { name: 'Stop and keep best' }).click({ timeout: 5000 }).catch(() => undefined);
+  await page
+    .getByRole('button', { name: 'Stop and keep best' })
+    .click({ timeout: 5000 })
+    .catch(() => undefined);
   await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: 120_000 });
   await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: 60_000 });
   await capture(page, 'train-done');
