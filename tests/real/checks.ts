@@ -7,6 +7,7 @@ import { openGpu } from '../../src/engine/gpu.ts';
 import { fixtureCases, smolCases } from './adapters.ts';
 import { idCases, numberCases } from './ids-and-numbers.ts';
 import { smolLlamaCases, storiesCases } from './llama.ts';
+import { quantizedCases } from './quantized.ts';
 import { siteCases } from './site.ts';
 import { createWorld, Setup } from './world.ts';
 
@@ -15,15 +16,20 @@ const gpu = await openGpu(dawn());
 const bench = createBench('/', gpu);
 const world = createWorld(bench, setup);
 const numbers = numberCases(world);
-/** In an order in which the large model is loaded twice: once as f32, once as f16. */
+const quantized = quantizedCases(world);
+/** In an order in which the large model is loaded as f32, as f16, as it is and in 8 bits, each once. */
 const parts: readonly (readonly [part: string, cases: readonly Case[]])[] = [
   ['ids', idCases(world)],
   ['llama', storiesCases(world)],
   ['numbers', numbers.f32],
+  ['quantized', quantized.f32],
   ['peft', smolCases(world)],
   ['site', siteCases(world)],
   ['llama', smolLlamaCases(world)],
   ['numbers', numbers.f16],
+  ['numbers', numbers.asIs],
+  ['quantized', quantized['as-is']],
+  ['quantized', quantized['8-bit']],
   ['peft', fixtureCases(world)],
 ];
 const cases = parts.flatMap(([part, own]) => (setup.parts.includes(part) ? own : []));

@@ -54,7 +54,7 @@ export function idCases(world: World): Case[] {
   );
 }
 
-export function numberCases(world: World): { readonly f32: Case[]; readonly f16: Case[] } {
+export function numberCases(world: World): { readonly f32: Case[]; readonly f16: Case[]; readonly asIs: Case[] } {
   let asked: Promise<{ rows: Uint32Array[]; truth: Truth }> | undefined;
   const wanted = async () => {
     const rows = (await conversations(world)).filter(({ what }) => COMPARED.includes(what)).map(({ ids }) => ids);
@@ -93,5 +93,6 @@ export function numberCases(world: World): { readonly f32: Case[]; readonly f16:
       }),
     ],
     f16: [check(world, 'numbers/logits f16', ['gguf', 'python'], () => logits('f16', F16))],
+    asIs: [check(world, 'numbers/logits as it is', ['gguf', 'python'], () => logits('as-is', F32))],
   };
 }

@@ -1,4 +1,4 @@
-// npm run test:real [-- --only ids,numbers,peft,llama,site]: real programs and a real model. Prints a line a check; what cannot be had here is skipped
+// npm run test:real [-- --only ids,numbers,quantized,peft,llama,site]: real programs and a real model. Prints a line a check; what cannot be had here is skipped
 // with its reason. Everything it needs is made in .real/, once; MAQUETTE_REAL_PYTHON (a Python that has requirements.txt) and MAQUETTE_REAL_GGUF (the
 // SmolLM2 file) take its place where they are set.
 import { spawn, spawnSync } from 'node:child_process';
@@ -10,7 +10,7 @@ import { haveGguf, haveLlama, havePython } from './setup.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
 process.chdir(root);
-const PARTS = ['ids', 'numbers', 'peft', 'llama', 'site'];
+const PARTS = ['ids', 'numbers', 'quantized', 'peft', 'llama', 'site'];
 const only = process.argv.includes('--only') ? (process.argv[process.argv.indexOf('--only') + 1] ?? '').split(',') : PARTS;
 const unknown = only.filter((part) => !PARTS.includes(part));
 if (unknown.length > 0) {
