@@ -2,6 +2,7 @@
 
     python train_bundled.py --folder DIR --generator "node dist-cli/train-bundled.mjs" [--total 150e6] [--minutes M]
     python train_bundled.py --folder DIR --export OUT.safetensors     the weights of the last checkpoint, float32, by Hugging Face names
+    python train_bundled.py --folder DIR --pack OUT.pt                 the checkpoint at half the size; as DIR/checkpoint.pt it goes on
     python train_bundled.py --folder DIR --scores 300                 exact matches of each exam in float32, as JSON
     python train_bundled.py --folder DIR --speed                      tokens a second, float32 against bfloat16
 
@@ -39,6 +40,7 @@ parser.add_argument('--minutes', type=float, default=1e9)
 parser.add_argument('--precision', choices=('float32', 'bfloat16'), default='bfloat16')
 parser.add_argument('--tokens-per-step', type=int, default=1536)
 parser.add_argument('--export')
+parser.add_argument('--pack')
 parser.add_argument('--speed', action='store_true')
 parser.add_argument('--scores', type=int, help='questions of each exam: prints {seed, items, scores} in float32')
 parser.add_argument('--scores-seed', type=int, default=2026)
@@ -151,9 +153,18 @@ def load():
     if (state['seed'], state['tokens_per_step']) != (args.seed, args.tokens_per_step):
         sys.exit('The checkpoint is of another seed or of another number of tokens a step.')
     model.load_state_dict(state['model'])
-    muon.buffers = state['muon']
+    muon.buffers = [buffer.float() for buffer in state['muon']]
     adam.load_state_dict(state['adam'])
     return state['step'], state['logged']
+
+
+def halved(value, dtype):
+    """The same state with its float32 numbers in 16 bits: weights in float16, moments in bfloat16, which holds a square of a small gradient."""
+    if isinstance(value, torch.Tensor):
+        return value.to(dtype) if value.dtype == torch.float32 and value.numel() > 1 else value
+    if isinstance(value, dict):
+        return {key: halved(one, dtype) for key, one in value.items()}
+    return [halved(one, dtype) for one in value] if isinstance(value, list) else value
 
 
 def planned_total():
@@ -179,6 +190,12 @@ def main():
     if args.export:
         write_safetensors(args.export, model.hugging_face())
         print(f'{args.export}: weights after {step * args.tokens_per_step / 1e6:.2f} M tokens')
+        return
+    if args.pack:
+        state = torch.load(inside('checkpoint.pt'), weights_only=True)
+        packed = {key: halved(value, torch.float16 if key == 'model' else torch.bfloat16) for key, value in state.items()}
+        torch.save(packed, args.pack)
+        print(f'{args.pack}: {os.path.getsize(args.pack) / 1e6:.1f} MB at {step * args.tokens_per_step / 1e6:.2f} M tokens')
         return
     if args.scores:
         args.precision = 'float32'
