@@ -3,7 +3,6 @@ import { defineConfig } from '@playwright/test';
 import base from '../../playwright.config.ts';
 
 /** The main job on a real model: the same browser and server as the browser tests, with the time that a software GPU needs. */
-// biome-ignore lint/style/noDefaultExport: Playwright reads its configuration there
 export default defineConfig({
   ...base,
   use: { ...base.use, actionTimeout: 60_000, screenshot: 'only-on-failure' },
