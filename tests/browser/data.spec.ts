@@ -4,7 +4,7 @@ import { kept, type Opened, openSite, smallModel } from '../support/screens.ts';
 import { boardRow, goTo, ROWS, setSetting, trainAndWait } from '../support/site.ts';
 
 const file = (name: string, text: string) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(text) });
-const table = (page: Page): Locator => page.getByRole('table').filter({ has: page.getByRole('columnheader', { name: 'Input' }) });
+const table = (page: Page): Locator => page.getByRole('table', { name: /^Rows \d/ });
 async function openImporter(page: Page): Promise<void> {
   await goTo(page, 'Data');
   const add = page.getByRole('button', { name: 'Add rows', exact: true });

@@ -114,9 +114,14 @@ test('two jobs at once: the second is told what runs', async ({ page }) => {
       topK: 0,
       topP: 1,
       seed: 1,
-      maxTokens: 60,
+      maxTokens: 200,
     };
-    const first = api.chat(request, () => undefined, stop.signal);
+    let begun: () => void = () => undefined;
+    const writing = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const first = api.chat(request, () => begun(), stop.signal);
+    await Promise.race([writing, first]);
     const second = await api
       .loadModel(model?.id ?? '', () => undefined, stop.signal)
       .catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
