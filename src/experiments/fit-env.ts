@@ -1,10 +1,10 @@
 import type { Example } from '../data/types.ts';
-import { type Engine, greedy } from '../engine/types.ts';
+import { type Engine, greedy, type Patch } from '../engine/types.ts';
 import { mean } from '../lib/stats.ts';
 import { composeMessages } from '../methods/compose.ts';
 import type { Checkpoint, FitEnv, Prompt } from '../methods/types.ts';
 import type { Metric } from '../metrics/types.ts';
-import type { PromptRenderer } from '../text/types.ts';
+import type { Message, PromptRenderer } from '../text/types.ts';
 import { evaluate } from './runner.ts';
 
 export interface FitEnvOptions {
@@ -41,16 +41,7 @@ export function createFitEnv(options: FitEnvOptions): FitEnv {
     note: (code, text) => events.note(code, text),
     checkpoint: (state, patch) => events.checkpoint(state, patch),
     encode: (example, words) => renderer.withAnswer(composeMessages(words, example.messages), example.targets[0]),
-    generate: async (words, messages, patch) => {
-      const tokens: number[] = [];
-      const question = await renderer.prompt(composeMessages(words, messages));
-      // The renderer knows every stop only once it has rendered something.
-      const stops = new Set(renderer.stopIds);
-      for await (const token of engine.generate(question, greedy(longestAnswer, renderer.stopIds), patch, signal)) {
-        if (!stops.has(token)) tokens.push(token);
-      }
-      return renderer.tokenizer.decode(tokens);
-    },
+    generate: (words, messages, patch) => answerGreedily({ engine, renderer, longestAnswer, signal }, words, messages, patch),
     evaluate: async (candidate) => {
       const shared = { engine, renderer, metric, longestAnswer, signal };
       const { results } = await evaluate({ ...shared, rows: validation, prompt: candidate.prompt, patch: candidate.patch });
@@ -58,4 +49,21 @@ export function createFitEnv(options: FitEnvOptions): FitEnv {
       return { mean: mean(scores), perExample: scores };
     },
   };
+}
+
+/** The likeliest reply to a conversation, as pinned prompts are answered. What was written by then, after an abort. */
+export async function answerGreedily(
+  { engine, renderer, longestAnswer, signal }: Pick<FitEnvOptions, 'engine' | 'renderer' | 'longestAnswer' | 'signal'>,
+  words: Prompt,
+  messages: readonly Message[],
+  patch: Patch | undefined,
+): Promise<string> {
+  const tokens: number[] = [];
+  const question = await renderer.prompt(composeMessages(words, messages));
+  // The renderer knows every stop only once it has rendered something.
+  const stops = new Set(renderer.stopIds);
+  for await (const token of engine.generate(question, greedy(longestAnswer, renderer.stopIds), patch, signal)) {
+    if (!stops.has(token)) tokens.push(token);
+  }
+  return renderer.tokenizer.decode(tokens);
 }

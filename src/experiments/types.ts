@@ -43,7 +43,7 @@ export interface Run {
   readonly best?: { readonly step: number; readonly score: number };
   /** By name: 'loss', 'validation loss', 'score', 'lr', 'tokens/s'. */
   readonly curves: Readonly<Record<string, readonly CurvePoint[]>>;
-  /** The pinned prompts' answers: at step 0 (Base) and at the last validation. */
+  /** The pinned prompts' answers: at step 0 (Base), at the best validation and at the last one, in that order. */
   readonly samples: readonly { readonly step: number; readonly name: string; readonly text: string }[];
   readonly cost: Cost;
 }

@@ -178,6 +178,14 @@ export interface ChatReply {
   readonly end: 'stop-token' | 'longest' | 'context' | 'stopped';
 }
 
+/** Trained weights over a base that is held in other numbers than those they were trained on. */
+export interface HeldDifference {
+  readonly trainedOn: StorageChoice;
+  readonly heldNow: StorageChoice;
+  /** The run's pinned prompts, answered then by the state that was kept, and now. Empty where none was pinned. */
+  readonly pinned: readonly { readonly name: string; readonly was: string; readonly now: string }[];
+}
+
 export type ExportFormat = 'peft' | 'gguf-lora' | 'prompt-json';
 export interface ExportedFile {
   readonly name: string;
@@ -266,6 +274,9 @@ export interface EngineApi {
   fit(spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord>;
 
   chat(request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply>;
+  /** What it changes that the base is held otherwise than while a contestant was trained, measured on the run's pinned prompts; undefined where its numbers
+   *  are the same, or where it is not known how it was held. @throws 'engine/busy', 'model/other' */
+  heldDifference(contestantId: string, signal: AbortSignal): Promise<HeldDifference | undefined>;
 
   exportTargets(contestantId: string): Promise<readonly ExportTarget[]>;
   exportContestant(contestantId: string, format: ExportFormat): Promise<ExportedFile>;

@@ -196,6 +196,8 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     name: v.exactOptional(v.string()),
     checkpoint: v.exactOptional(file),
     notes: v.exactOptional(v.array(v.object({ code: v.string(), text: v.string() }))),
+    heldAs: v.exactOptional(storage),
+    pinned: v.exactOptional(v.array(v.object({ name: v.string(), messages: v.array(message) }))),
   }),
   settings: v.object({ key: v.string(), value: v.union([v.string(), v.number(), v.boolean()]) }),
 };

@@ -3,6 +3,7 @@ import type { StoragePlan } from '../engine/types.ts';
 import type { Cost, RowResult, Run, Split } from '../experiments/types.ts';
 import type { ModelConfig } from '../formats/types.ts';
 import type { Prompt } from '../methods/types.ts';
+import type { Message } from '../text/types.ts';
 
 /** Bytes in OPFS, named by their SHA-256 (64 hex digits). */
 export interface BlobRef {
@@ -118,6 +119,10 @@ export interface RunRecord extends Run {
   readonly checkpoint?: BlobRef & { readonly name: string };
   /** What the run said on its way: a step that was taken back, an early end. */
   readonly notes?: readonly RunNote[];
+  /** How the base was held while it trained; absent in older runs. */
+  readonly heldAs?: StoragePlan;
+  /** The pinned conversations, by the names of their samples. */
+  readonly pinned?: readonly { readonly name: string; readonly messages: readonly Message[] }[];
 }
 export interface RunNote {
   readonly code: string;

@@ -1,4 +1,5 @@
-// A model in fewer bits, in the browser: what is offered, a GGUF of 4 bits kept as it is, another way of holding it chosen later, answers and training.
+// A model in fewer bits, in the browser: what is offered, a GGUF of 4 bits kept as it is, another way of holding it chosen later, answers and training,
+// and weights that were trained on a base held otherwise.
 import path from 'node:path';
 import { expect, type Page, test } from '@playwright/test';
 import { ask, goTo, pasteRows, setSetting, trainAndWait } from '../support/site.ts';
@@ -35,5 +36,13 @@ test('a GGUF of 4 bits is kept as it is, answers and trains, and can be held in 
   await goTo(page, 'Train');
   await setSetting(page, /epochs/, '1');
   await trainAndWait(page);
-  await expect(page.getByText(/\bLoss\b/).first()).toBeVisible();
+
+  // Another base than it was trained on: said, and measured on the pinned prompts.
+  await goTo(page, 'Models');
+  await held.selectOption({ label: (await held.getByRole('option', { name: /^Exact/ }).textContent()) ?? '' });
+  await goTo(page, 'Chat');
+  await ask(page, 'Where?');
+  const said =
+    /Trained on 8-bit \(Q8_0\), and the model is held as Exact floats \(F32\) now: (none|\d) of 3 pinned prompts (is|are) answered differently\./;
+  await expect(page.getByText(said)).toBeVisible();
 });

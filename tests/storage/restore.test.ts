@@ -72,6 +72,8 @@ test('whole records come back as they were', () => {
   expect(restore('tasks', task)).toEqual(task);
   expect(restore('models', model)).toEqual(model);
   expect(restore('runs', run)).toEqual(run);
+  const held: RunRecord = { ...run, heldAs: '8-bit', pinned: [{ name: 'a', messages: [{ role: 'user', content: 'A?' }] }] };
+  expect(restore('runs', held)).toEqual(held);
   expect(reported()).toBe(before);
 });
 

@@ -21,6 +21,7 @@ async function part<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 const chats = () => part(() => import('./chat.ts'));
+const held = () => part(() => import('./held-difference.ts'));
 const columns = () => part(() => import('../../src/data/columns.ts'));
 const contestants = () => part(() => import('./contestants.ts'));
 const data = () => part(() => import('./data.ts'));
@@ -35,7 +36,7 @@ const trained = () => part(() => import('./keep-trained.ts'));
 
 /** With a model here a person may unplug the network: from then on nothing is read from the site. */
 function fetchAll(): void {
-  const all = [chats, columns, contestants, data, exporting, fitting, importing, measuring, models, plans, shots, trained];
+  const all = [chats, columns, contestants, data, exporting, fitting, held, importing, measuring, models, plans, shots, trained];
   void Promise.allSettled(all.map((load) => load()));
 }
 
@@ -95,6 +96,7 @@ export function engineApi(session: Session): EngineApi {
       return (await fitting()).runFit(session, spec, onEvent, signal);
     },
     chat: async (request, onText, signal) => (await chats()).chat(session, request, onText, signal),
+    heldDifference: async (contestantId, signal) => (await held()).heldDifference(session, contestantId, signal),
 
     exportTargets: async (contestantId) => (await exporting()).exportTargets(contestantId),
     exportContestant: async (contestantId, format) => (await exporting()).exportContestant(contestantId, format),

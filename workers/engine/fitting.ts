@@ -65,6 +65,8 @@ async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent)
       curves: {},
       samples: [],
       cost: { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 },
+      heldAs: loaded.engine.storage,
+      pinned: spec.pinned,
     },
     onEvent,
   );

@@ -77,8 +77,8 @@ export function createRunLog(begun: RunRecord, onEvent: (event: FitEvent) => voi
       onEvent({ kind: 'point', step, name, value });
     },
     sample(step, name, text) {
-      // Kept are the first answer and the newest one.
-      const old = samples.findIndex((sample) => sample.name === name && sample.step > 0);
+      // Kept are the first answer, the one of the best state, and the newest.
+      const old = samples.findIndex((sample) => sample.name === name && sample.step > 0 && sample.step !== record.best?.step);
       if (old >= 0) samples.splice(old, 1);
       samples.push({ step, name, text });
       onEvent({ kind: 'sample', step, name, text });

@@ -1,6 +1,6 @@
 import { engine } from '../../client/engine-client.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
-import type { ChatReply } from '../../rpc/contract.ts';
+import type { ChatReply, HeldDifference } from '../../rpc/contract.ts';
 import { listContestants } from '../../storage/customizations.ts';
 import type { ContestantRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
@@ -25,11 +25,23 @@ export class Column {
   readonly id = crypto.randomUUID();
   contestant = $state.raw<ContestantRecord | undefined>();
   strength = $state(1);
+  /** What it changes that the base is held otherwise than while this was trained; measured after its first answer. */
+  difference = $state.raw<HeldDifference | undefined>();
+  #measuredOn: string | undefined;
   constructor(contestant: ContestantRecord | undefined) {
     this.contestant = contestant;
   }
   name = $derived(this.contestant?.name ?? 'Base');
   mark = $derived(this.contestant === undefined || this.contestant.method === 'base' ? 'base' : this.contestant.method);
+
+  /** Once for each way of holding the base. */
+  async measureDifference(signal: AbortSignal): Promise<void> {
+    const { contestant } = this;
+    const held = models.status?.storage;
+    if (contestant?.adapterId === undefined || held === undefined || this.#measuredOn === held) return;
+    this.difference = await engine().heldDifference(contestant.id, signal);
+    if (!signal.aborted) this.#measuredOn = held;
+  }
 }
 
 /** One conversation held with several contestants at once: the same words and the same seed in every column. */
@@ -97,6 +109,7 @@ class ChatState {
           if (answer === undefined || signal.aborted) continue;
           await this.#answer(column, answer, conversation(earlier, column, question), signal);
         }
+        for (const column of columns) if (!signal.aborted) await column.measureDifference(signal);
       });
     } catch (cause) {
       this.error = asAppError(cause);
