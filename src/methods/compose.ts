@@ -3,11 +3,7 @@ import { seededRandom } from '../lib/random.ts';
 import type { Message } from '../text/types.ts';
 import type { Extract, Prompt } from './types.ts';
 
-/** Asks for steps before the answer. Kojima et al. 2022, arXiv:2205.11916; the mark makes the answer easy to take out. */
-export const STEP_CUE = 'Think step by step. Then write only the answer on a last line that begins with "Answer:".';
 export const ANSWER_MARK = 'Answer:';
-/** No words around the input: what Base gets. */
-export const emptyPrompt: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
 
 /** The conversation that the model is given for a row: the prompt's system text, then the row's own, in one system message; each shot as an earlier
  *  question and answer (without a system message of its own); then the row, the cue as a last paragraph of its last question. */

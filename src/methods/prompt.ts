@@ -1,6 +1,7 @@
-import { drawShots, STEP_CUE, withCue } from './compose.ts';
+import { drawShots, withCue } from './compose.ts';
 import { readBoolean, readNumber, readText } from './settings.ts';
 import type { Method } from './types.ts';
+import { STEP_CUE } from './types.ts';
 
 export interface PromptConfig {
   readonly system: string;

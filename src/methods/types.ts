@@ -12,6 +12,11 @@ export interface Prompt {
   readonly extract: Extract;
 }
 
+/** No words around the input: what Base gets. */
+export const emptyPrompt: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
+/** Asks for steps before the answer. Kojima et al. 2022, arXiv:2205.11916; the mark makes the answer easy to take out. */
+export const STEP_CUE = 'Think step by step. Then write only the answer on a last line that begins with "Answer:".';
+
 /** What a method learned. Words run on any runtime; a patch on our engine. LoRA under a system prompt is ordinary. */
 export interface Customization {
   readonly prompt: Prompt;

@@ -3,7 +3,7 @@ import { type BoardContestant, type BoardOptions, type BoardResult, buildBoard }
 import { compareExamples, compareTwo, pairedComparison } from '../../src/experiments/compare.ts';
 import type { RowResult } from '../../src/experiments/types.ts';
 import { seededRandom } from '../../src/lib/random.ts';
-import { emptyPrompt } from '../../src/methods/compose.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import type { Metric } from '../../src/metrics/types.ts';
 
 const passes: Metric = {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { evaluate, extraTokens, longestAnswer, longestTrainAnswer, STEP_TOKENS } from '../../src/experiments/runner.ts';
 import type { RowResult } from '../../src/experiments/types.ts';
-import { emptyPrompt, STEP_CUE } from '../../src/methods/compose.ts';
+import { emptyPrompt, STEP_CUE } from '../../src/methods/types.ts';
 import { referenceEngine } from '../support/reference-engine.ts';
 import { row, sameText, tinyRenderer, tinyRows } from '../support/tiny.ts';
 

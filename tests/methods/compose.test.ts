@@ -1,15 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Example } from '../../src/data/types.ts';
-import {
-  composeMessages,
-  drawShots,
-  emptyPrompt,
-  extractAnswer,
-  extractFor,
-  isNumber,
-  STEP_CUE,
-  withCue,
-} from '../../src/methods/compose.ts';
+import { composeMessages, drawShots, extractAnswer, extractFor, isNumber, withCue } from '../../src/methods/compose.ts';
+import { emptyPrompt, STEP_CUE } from '../../src/methods/types.ts';
 
 function row(id: string, input: string, ...targets: string[]): Example {
   return { id, messages: [{ role: 'user', content: input }], targets };

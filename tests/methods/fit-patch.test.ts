@@ -1,9 +1,9 @@
 // The training loop over the reference engine: every property that does not need a GPU.
 import { describe, expect, test } from 'vitest';
 import type { Engine, Patch } from '../../src/engine/types.ts';
-import { emptyPrompt } from '../../src/methods/compose.ts';
 import { fitPatch, isBetter, type TrainingConfig, validationSteps } from '../../src/methods/fit-patch.ts';
 import { buildLora, type LoraConfig } from '../../src/methods/lora.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import { referenceEngine } from '../support/reference-engine.ts';
 import { row, tinyEnv, tinyRenderer, tinyRows } from '../support/tiny.ts';
 

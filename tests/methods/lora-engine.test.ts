@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Engine, Patch } from '../../src/engine/types.ts';
 import { evaluate } from '../../src/experiments/runner.ts';
-import { emptyPrompt } from '../../src/methods/compose.ts';
 import { fitPatch } from '../../src/methods/fit-patch.ts';
 import { buildLora, type LoraConfig, lora } from '../../src/methods/lora.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import { testEngine } from '../support/engine.ts';
 import { fixtureConfig, worstDifference } from '../support/fixtures.ts';
 import { referenceEngine } from '../support/reference-engine.ts';

@@ -2,8 +2,8 @@
 import type { Example } from '../../src/data/types.ts';
 import type { Engine } from '../../src/engine/types.ts';
 import { createFitEnv, type FitEnvOptions } from '../../src/experiments/fit-env.ts';
-import { emptyPrompt } from '../../src/methods/compose.ts';
 import type { Checkpoint, FitEnv } from '../../src/methods/types.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import type { Metric } from '../../src/metrics/types.ts';
 import { renderTemplate } from '../../src/text/chat-template.ts';
 import { createPromptRenderer } from '../../src/text/prompt.ts';

@@ -1,6 +1,7 @@
 // One reply: a contestant's words around the conversation, its weights at a strength, text as it comes.
 import type { Sampling } from '../../src/engine/types.ts';
-import { composeMessages, emptyPrompt } from '../../src/methods/compose.ts';
+import { composeMessages } from '../../src/methods/compose.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import type { ChatReply, ChatRequest } from '../../src/rpc/contract.ts';
 import { needContestant } from '../../src/storage/customizations.ts';
 import { patchOf } from './adapters.ts';

@@ -4,9 +4,10 @@ import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
 import type { Board, Cost, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
-import { emptyPrompt, withCue } from '../../src/methods/compose.ts';
+import { withCue } from '../../src/methods/compose.ts';
 import { methods } from '../../src/methods/registry.ts';
 import type { Prompt } from '../../src/methods/types.ts';
+import { emptyPrompt } from '../../src/methods/types.ts';
 import type { EngineApi } from '../../src/rpc/contract.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import {

@@ -2,7 +2,7 @@ import { engine } from '../../client/engine-client.ts';
 import type { Example } from '../../data/types.ts';
 import type { BoardRow, Paired } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
-import type { Prompt } from '../../methods/types.ts';
+import { emptyPrompt, type Prompt } from '../../methods/types.ts';
 import { listContestants } from '../../storage/customizations.ts';
 import { parsePrompt } from '../../storage/restore.ts';
 import { readSetting, saveSetting } from '../../storage/settings.ts';
@@ -19,14 +19,11 @@ export interface Version {
   readonly paired: Paired | undefined;
 }
 
-const EMPTY: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
-/** Asks for the steps first; what is scored is taken out of the reply (methods/compose.ts). */
-export const STEP_CUE = 'Think step by step. Then write only the answer on a last line that begins with "Answer:".';
 const SAVE_AFTER_MS = 400;
 
 /** The prompt that is being written for the task that is shown, kept over a reload, and its saved versions. */
 class PromptState {
-  draft = $state.raw<Prompt>(EMPTY);
+  draft = $state.raw<Prompt>(emptyPrompt);
   versions = $state.raw<readonly Version[]>([]);
   tokens = $state.raw<number | undefined>();
   error = $state.raw<AppError | undefined>();
@@ -44,7 +41,7 @@ class PromptState {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
       this.ready = false;
-      this.draft = EMPTY;
+      this.draft = emptyPrompt;
       this.versions = [];
       this.tokens = undefined;
       this.error = undefined;
@@ -52,7 +49,7 @@ class PromptState {
         const kept = await readSetting(draftKey(taskId));
         if (taskId !== this.#taskId) return;
         // A draft that cannot be read is an empty draft; saved versions are records of their own.
-        this.draft = (typeof kept === 'string' ? parsePrompt(kept) : undefined) ?? EMPTY;
+        this.draft = (typeof kept === 'string' ? parsePrompt(kept) : undefined) ?? emptyPrompt;
       }
       this.ready = true;
     }

@@ -1,7 +1,7 @@
 import { engine } from '../../client/engine-client.ts';
 import type { CurvePoint } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
-import type { MethodDeclaration, Prompt } from '../../methods/types.ts';
+import { emptyPrompt, type MethodDeclaration, type Prompt } from '../../methods/types.ts';
 import type { FitEvent, FitPlan, FitSpec } from '../../rpc/contract.ts';
 import { listRuns } from '../../storage/runs.ts';
 import type { RunNote, RunRecord, TaskRecord } from '../../storage/types.ts';
@@ -17,7 +17,6 @@ export interface Pinned {
   readonly name: string;
   readonly messages: readonly Message[];
 }
-export const NO_WORDS: Prompt = { system: '', shots: [], cue: '', extract: 'whole' };
 /** Points come every step; the charts are drawn again at most this often. */
 const REDRAW_MS = 150;
 
@@ -93,7 +92,7 @@ class TrainState {
   methodId = $state('lora');
   /** By setting; what is absent is the default. */
   config = $state.raw<Readonly<Record<string, unknown>>>({});
-  prompt = $state.raw<Prompt>(NO_WORDS);
+  prompt = $state.raw<Prompt>(emptyPrompt);
   pinned = $state.raw<readonly Pinned[]>([]);
   plan = $state.raw<FitPlan | undefined>();
   planning = $state(false);
@@ -117,7 +116,7 @@ class TrainState {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
       this.config = {};
-      this.prompt = NO_WORDS;
+      this.prompt = emptyPrompt;
       this.pinned = [];
       this.plan = undefined;
       this.planError = undefined;
