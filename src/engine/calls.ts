@@ -249,27 +249,6 @@ export function gatherRows(y: Tensor, x: Tensor, index: Tensor): Call {
   };
 }
 
-/** token (rows) = the id of each row's largest logit among the first V; value and id (rows, PIECES) are scratch. logits (rows, stride). */
-export function argmax(token: Tensor, value: Tensor, id: Tensor, logits: Tensor, V: number): Call[] {
-  const [rows, stride] = logits.shape;
-  return [
-    {
-      kernel: 'argmax',
-      tensors: [value, id, logits],
-      params: [rows, V, stride, PIECES],
-      grid: groups(rows * PIECES, 64),
-      flops: SLOW * rows * V,
-    },
-    { kernel: 'argmax_merge', tensors: [token, value, id], params: [rows, PIECES], grid: groups(rows, 64), flops: SLOW * rows * PIECES },
-  ];
-}
-
-/** tokens (R) = token (R), rows (R, 2) one position further, and token appended to history (1 + steps * R), whose first number counts the steps. */
-export function decodeAdvance(tokens: Tensor, rows: Tensor, history: Tensor, token: Tensor): Call {
-  const [R] = token.shape;
-  return { kernel: 'decode_advance', tensors: [tokens, rows, history, token], params: [R], grid: [1], flops: SLOW * 50 * R };
-}
-
 /** y (rows) = log softmax of logits (rows, stride) at targets (rows), over V columns; partial (rows, PIECES, 2) is scratch. */
 export function logProbability(y: Tensor, partial: Tensor, logits: Tensor, targets: Tensor, V: number): Call[] {
   const [rows, stride] = logits.shape;

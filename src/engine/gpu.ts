@@ -15,7 +15,6 @@ function readers(kernel: string, ...files: readonly string[]): Readonly<Record<s
 /** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
 export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   argmax: ['argmax'],
-  argmax_merge: ['argmax_merge'],
   attention_decode: ['attention_decode'],
   attention_decode_merge: ['attention_decode_merge'],
   attention_forward: ['attention_forward'],
@@ -36,6 +35,7 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   rmsnorm_forward: ['rmsnorm_forward'],
   rope_cache: ['rope_cache'],
   rope_forward: ['rope_forward'],
+  sample_token: ['sample_token'],
   swiglu_forward: ['swiglu_forward'],
   adamw_step: ['adamw_step'],
   attention_backward_delta: ['attention_backward_delta'],
@@ -338,7 +338,8 @@ export class Plan {
 }
 
 /** Replays plans one after the other, in as few submits as stay within the budget each. Resolves when the last one is submitted (not when it is done), false
- *  if the signal stopped it before the end. */
+ *  if the signal stopped it before the end. With a signal each submit waits for the one before it, and without a tail (whose copies someone waits for) the
+ *  last one is waited for too: an abort never finds more than one at work. */
 export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail }: RunOptions = {}): Promise<boolean> {
   const { profile } = gpu;
   const { queue } = gpu.device;
@@ -371,13 +372,14 @@ export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail 
     queue.submit([encoder.finish()]);
     const ends = at >= steps.length;
     const long = spent > budget / 4 && profile === undefined;
-    if (!ends || long) {
+    const alone = signal !== undefined && !(ends && tail !== undefined);
+    if (!ends || long || alone) {
       const done = queue.onSubmittedWorkDone().then(
         () => long && notePace(gpu, spent, start),
         () => undefined, // the device is lost, which whoever reads a result is told
       );
-      if (!ends) waiting.push(done);
-      if (waiting.length >= IN_FLIGHT) await waiting.shift();
+      if (!ends || alone) waiting.push(done);
+      if (waiting.length >= (alone ? 1 : IN_FLIGHT)) await waiting.shift();
     }
   } while (at < steps.length);
   return true;

@@ -36,10 +36,10 @@ export const CACHE_STEP = 256;
 export const MAX_TOKENS = 1024;
 /** A prompt goes through the network in chunks of this many tokens. */
 export const PREFILL_TOKENS = 256;
-/** Prompts decoded side by side, where the cache's budget allows it. */
-export const MAX_ROWS = 16;
-/** Tokens a row that greedy decoding makes before the host looks at them, at most. */
-export const BURST = 16;
+/** Prompts decoded side by side, where the cache's budget allows it: from about here on a software GPU gains nothing. */
+const MAX_ROWS = 64;
+/** Tokens a row that decoding makes before the host looks at them, at most. */
+export const BURST = 64;
 const CACHE_BYTES = 256e6;
 const LOGITS_BYTES = 32e6;
 const MAX_PLANS = 64;
@@ -52,9 +52,16 @@ function cacheBytes({ L, NH, NKV, HS }: ModelConfig, slots: number, TK: number):
   const scratch = bufferBytes([slots, NH, decodeSpans(TK), HS]) + bufferBytes([slots, NH, decodeSpans(TK), 2]);
   return 2 * L * bufferBytes([slots, TK, NKV * HS]) + scratch;
 }
-/** Prompts of `length` tokens, answers included, to decode side by side. */
+/** Sizes of a batch: a register tile takes 8 rows at a time, and few sizes are few plans. */
+const BATCHES = [1, 2, 4, 8, 16, 24, 32, 40, 48, 56, MAX_ROWS];
+/** Rows of the smallest batch for so many. */
+export function paddedRows(rows: number): number {
+  return BATCHES.find((batch) => batch >= rows) ?? MAX_ROWS;
+}
+/** Prompts of `length` tokens, answers included, to decode side by side: the rows of a batch. */
 export function rowsSideBySide(config: ModelConfig, length: number): number {
-  return Math.max(1, Math.min(MAX_ROWS, Math.floor(CACHE_BYTES / cacheBytes(config, 1, cacheLength(config, length)))));
+  const rows = Math.floor(CACHE_BYTES / cacheBytes(config, 1, cacheLength(config, length)));
+  return BATCHES.findLast((batch) => batch <= rows) ?? 1;
 }
 export function cacheLength({ context }: ModelConfig, length: number): number {
   return Math.min(context, Math.ceil(length / CACHE_STEP) * CACHE_STEP);
@@ -78,8 +85,9 @@ function workspaceShapes(config: ModelConfig, M: number, R: number, widest: numb
     value: [R, PIECES],
     id: [R, PIECES],
     partial: [R, PIECES, 2],
-    token: [R],
-    history: [1 + BURST * R],
+    history: [BURST, R],
+    draws: [R, 4],
+    options: [4],
   };
 }
 function workspaceBytes(config: ModelConfig, M: number, R: number, widest: number): number {
@@ -113,10 +121,10 @@ interface Workspace {
   readonly value: Tensor;
   readonly id: Tensor;
   readonly partial: Tensor;
-  /** (R) u32 */
-  readonly token: Tensor;
-  /** (1 + BURST * R) u32: see decode_advance. */
+  /** (BURST, R) u32 and (R, 4) u32, see decode_advance; (4), see sample_token. */
   readonly history: Tensor;
+  readonly draws: Tensor;
+  readonly options: Tensor;
 }
 interface Cache extends KeyValueCache {
   readonly slots: number;
@@ -265,16 +273,17 @@ export class Inference {
       value: make('value'),
       id: make('id', 'u32'),
       partial: make('partial'),
-      token: make('token', 'u32'),
       history: make('history', 'u32'),
+      draws: make('draws', 'u32'),
+      options: make('options'),
     };
   }
   private dropWorkspace(): void {
     this.dropPlans(() => true);
     if (this.workspace === undefined) return;
-    const { acts, lowRank, index, targets, scores, gathered, logits, value, id, partial, token, history } = this.workspace;
+    const { acts, lowRank, index, targets, scores, gathered, logits, value, id, partial, history, draws, options } = this.workspace;
     destroyActivations(this.gpu, acts);
-    for (const tensor of [lowRank, index, targets, scores, gathered, logits, value, id, partial, token, history]) {
+    for (const tensor of [lowRank, index, targets, scores, gathered, logits, value, id, partial, history, draws, options]) {
       destroyBuffer(this.gpu, 'activations', tensor.buffer);
     }
     this.workspace = undefined;

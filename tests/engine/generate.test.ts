@@ -1,18 +1,25 @@
 // Generation: many rows against one, sampling, stops, the length of the context.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Gpu } from '../../src/engine/gpu.ts';
 import { planInference } from '../../src/engine/inference.ts';
 import { sampleToken } from '../../src/engine/sampling.ts';
 import { type Engine, greedy, type Patch, type Sampling } from '../../src/engine/types.ts';
-import { seededRandom } from '../../src/lib/random.ts';
+import { hashText } from '../../src/lib/random.ts';
 import { testEngine } from '../support/engine.ts';
 import { fixtureConfig } from '../support/fixtures.ts';
+import { testGpu } from '../support/gpu.ts';
 import { randomAdapter } from '../support/parts.ts';
 
 const LLAMA = 'models/llama';
 const config = fixtureConfig(LLAMA);
 /** Prompts of different lengths, more than are decoded side by side. */
-const PROMPTS = Array.from({ length: 19 }, (_, i) => Uint32Array.from({ length: 1 + ((i * 5) % 23) }, (_, t) => (i * 31 + t * 7) % 284));
+const PROMPTS = Array.from({ length: 70 }, (_, i) => Uint32Array.from({ length: 1 + ((i * 5) % 23) }, (_, t) => (i * 31 + t * 7) % 284));
 const sampled: Sampling = { maxTokens: 12, stopIds: [], temperature: 0.8, topK: 40, topP: 0.9, seed: 5 };
+
+/** Three noted paces are what plans go by, FLOP/s. */
+function setPace({ paces }: Gpu, flopsPerSecond: number): void {
+  paces.splice(0, paces.length, flopsPerSecond, flopsPerSecond, flopsPerSecond);
+}
 
 describe('with models/llama loaded', () => {
   let engine: Engine;
@@ -57,6 +64,39 @@ describe('with models/llama loaded', () => {
     expect((await many([PROMPTS[9], PROMPTS[7], PROMPTS[8]], sampled)).slice(1)).toEqual(rows.slice(1));
   });
 
+  test('a seed gives the same text whatever the tokens a submit, and the one of the plain rule', async () => {
+    const gpu = await testGpu();
+    const { queue } = gpu.device;
+    const submit = queue.submit.bind(queue);
+    let submits = 0;
+    let hold = (): void => undefined;
+    queue.submit = (buffers) => {
+      submits++;
+      hold();
+      submit(buffers);
+    };
+    const at = async (flopsPerSecond: number): Promise<{ ids: number[]; submits: number }> => {
+      hold = () => setPace(gpu, flopsPerSecond);
+      submits = 0;
+      return { ids: await one(PROMPTS[4], { ...sampled, maxTokens: 24 }), submits };
+    };
+    const fast = await at(1e15);
+    const slow = await at(1);
+    gpu.paces.length = 0;
+    queue.submit = submit;
+    expect(fast.submits).toBeLessThanOrEqual(10);
+    expect(slow.submits).toBeGreaterThan(100); // a dispatch each
+    expect(slow.ids).toEqual(fast.ids);
+    const prefix = [...PROMPTS[4], ...fast.ids];
+    const logits = await engine.logits(Uint32Array.from(prefix), [1, prefix.length]);
+    const seed = hashText(`${sampled.seed} 0`);
+    const plain = fast.ids.map((_, drawn) => {
+      const at = PROMPTS[4].length - 1 + drawn;
+      return sampleToken(logits.subarray(at * config.V, (at + 1) * config.V), sampled, seed, drawn);
+    });
+    expect(plain).toEqual(fast.ids);
+  });
+
   test('a stop token is yielded last', async () => {
     const free = await one(PROMPTS[4], greedy(8, []));
     const stop = free[3];
@@ -74,6 +114,34 @@ describe('with models/llama loaded', () => {
     expect(ids).toHaveLength(3);
     expect(await one(PROMPTS[4], greedy(5, []), undefined, AbortSignal.abort())).toEqual([]);
     expect(await one(PROMPTS[4], greedy(3, []))).toEqual(ids);
+  });
+
+  test.each(['reading a prompt', 'writing'])('Stop while %s throws at most one submit away', async (when) => {
+    const gpu = await testGpu();
+    const { queue } = gpu.device;
+    const submit = queue.submit.bind(queue);
+    const controller = new AbortController();
+    const prompt = Uint32Array.from({ length: when === 'writing' ? 5 : config.context - 60 }, (_, t) => (t * 7) % 284);
+    // At this pace a dispatch is a submit: many of them a step. Stop comes while one is at work, and others would follow.
+    let [submits, working, most, after] = [0, 0, 0, 0];
+    setPace(gpu, 1);
+    const stopAt = when === 'writing' ? 150 : 3;
+    queue.submit = (buffers) => {
+      submits++;
+      most = Math.max(most, ++working);
+      if (controller.signal.aborted) after++;
+      submit(buffers);
+      void queue.onSubmittedWorkDone().then(() => working--);
+      setPace(gpu, 1);
+      if (submits === stopAt) controller.abort();
+    };
+    const ids = await one(prompt, { ...sampled, maxTokens: 50 }, undefined, controller.signal);
+    queue.submit = submit;
+    gpu.paces.length = 0;
+    expect(controller.signal.aborted).toBe(true);
+    expect(ids.length).toBeLessThan(50);
+    expect(most).toBe(1);
+    expect(after).toBe(0);
   });
 
   test('a long prompt goes in by chunks, and a text ends where the context does', async () => {
@@ -109,9 +177,8 @@ describe('with models/llama loaded', () => {
 describe('sampleToken', () => {
   const logits = Float32Array.of(1, 3, 2, 3, -1);
   const shares = (options: Omit<Sampling, 'maxTokens' | 'stopIds' | 'seed'>): number[] => {
-    const random = seededRandom(1);
     const counts = new Array<number>(5).fill(0);
-    for (let i = 0; i < 4000; i++) counts[sampleToken(logits, { ...options, maxTokens: 1, stopIds: [], seed: 0 }, random)]++;
+    for (let i = 0; i < 4000; i++) counts[sampleToken(logits, options, 1, i)]++;
     return counts.map((n) => n / 4000);
   };
   test('temperature 0 takes the largest, the lowest id among equals', () => {

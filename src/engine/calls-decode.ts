@@ -1,0 +1,82 @@
+// The kernels that end a step of generation, as a plan records them.
+import { PIECES } from './calls.ts';
+import type { Call, Gpu } from './gpu.ts';
+import type { Sampling, Tensor } from './types.ts';
+
+/** What a column of one row costs, in flops as plans count them: a scattered read and a comparison; in each of the passes of top-k and top-p, 16 cuts. */
+const READ_FLOPS = 4;
+const DRAW_FLOPS = 250;
+
+/** What a step of R rows ends in: their next input `tokens` (R) and its place `rows` (R, 2), one position further; `history` (S, R), the tokens of each step;
+ *  `draws` (R, 4) u32, see `drawsOf`; `value` and `id` (R, PIECES) are scratch. */
+export interface StepEnd {
+  readonly tokens: Tensor;
+  readonly rows: Tensor;
+  readonly history: Tensor;
+  readonly draws: Tensor;
+  readonly value: Tensor;
+  readonly id: Tensor;
+}
+
+/** The token of each row is that of its largest logit, the lowest id among equals. logits (R, stride), V columns of which count. */
+export function takeLargest({ tokens, rows, history, draws, value, id }: StepEnd, logits: Tensor, V: number): Call[] {
+  const [R] = logits.shape;
+  return [
+    argmax(value, id, logits, V),
+    {
+      kernel: 'decode_advance',
+      tensors: [tokens, rows, history, draws, value, id],
+      params: [R, PIECES],
+      grid: [Math.ceil(R / 64)],
+      flops: READ_FLOPS * R * PIECES,
+    },
+  ];
+}
+
+/** The token of each row is drawn by `options` (4), see `optionNumbers`, with `threads` to a row. logits as above. */
+export function drawToken(
+  { tokens, rows, history, draws, value, id }: StepEnd,
+  logits: Tensor,
+  options: Tensor,
+  V: number,
+  threads: number,
+): Call[] {
+  const [R, stride] = logits.shape;
+  return [
+    argmax(value, id, logits, V),
+    {
+      kernel: 'sample_token',
+      overrides: { WG: threads },
+      tensors: [tokens, rows, history, draws, value, logits, options],
+      params: [R, V, stride, PIECES],
+      grid: [R],
+      flops: DRAW_FLOPS * R * V,
+    },
+  ];
+}
+
+/** value and id (R, PIECES): the largest logit of each of PIECES runs of columns. */
+function argmax(value: Tensor, id: Tensor, logits: Tensor, V: number): Call {
+  const [R, stride] = logits.shape;
+  return {
+    kernel: 'argmax',
+    tensors: [value, id, logits],
+    params: [R, V, stride, PIECES],
+    grid: [Math.ceil((R * PIECES) / 64)],
+    flops: READ_FLOPS * R * V,
+  };
+}
+
+/** The numbers of `options`. */
+export function optionNumbers({ temperature, topK, topP }: Pick<Sampling, 'temperature' | 'topK' | 'topP'>): Float32Array {
+  return Float32Array.of(temperature, topK, topP, 0);
+}
+/** The numbers of `draws` before a run: each row's seed and the tokens that it has drawn. */
+export function drawsOf(rows: readonly { readonly seed: number; readonly drawn: number }[]): Uint32Array {
+  return Uint32Array.from(rows.flatMap(({ seed, drawn }) => [seed, drawn, 0, 0]));
+}
+
+/** Threads of sample_token to a row. SwiftShader runs four in a register, and makes a coroutine of each such four where there are barriers. */
+export function drawThreads({ name }: Pick<Gpu, 'name'>): number {
+  return /swiftshader|llvmpipe/i.test(name) ? 4 : 64;
+}
