@@ -1,0 +1,116 @@
+// Scoring as a Board does it: many rows side by side against one at a time, on stories260k, and how long a submit takes there.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { createEngine } from '../../engine/engine.ts';
+import { BUDGET_SECONDS, type Gpu } from '../../engine/gpu.ts';
+import { type Engine, greedy } from '../../engine/types.ts';
+import { openHuggingFace } from '../../formats/hf-source.ts';
+import type { ModelSource } from '../../formats/types.ts';
+import { median } from '../../lib/stats.ts';
+import { diskSource } from '../conformance/folder.ts';
+import { randomTensors, randomTokens, SHAPES } from './shapes.ts';
+
+const FOLDER = '../shared/fixtures/stories260k';
+const FILES = ['config.json', 'generation_config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+const PROMPT = 16;
+const MADE = 32;
+const ROUNDS = 3;
+
+export interface Scoring {
+  /** Rows a second side by side over rows a second one at a time, of each round; both in turn in each. */
+  readonly ratios: readonly number[];
+  readonly rowsPerSecond: { readonly together: number; readonly alone: number };
+  /** Of side by side: rows that differ from those made alone. */
+  readonly different: number;
+  /** The longest submit, ms. */
+  readonly longestSubmit: number;
+}
+
+/** Scores `rows` prompts of 16 tokens, 32 tokens each, in `rounds` rounds after one that is not timed. */
+export async function measureScoring(gpu: Gpu, engine: Engine, rows: number, rounds: number): Promise<Scoring> {
+  const prompts = Array.from({ length: rows }, (_, i) => randomTokens(`row ${i}`, PROMPT, engine.config.V));
+  const options = greedy(MADE, []);
+  const alone = async (some: readonly Uint32Array[]): Promise<number[][]> => {
+    const made: number[][] = [];
+    for (const prompt of some) {
+      const ids: number[] = [];
+      for await (const id of engine.generate(prompt, options)) ids.push(id);
+      made.push(ids);
+    }
+    return made;
+  };
+  const together = async (): Promise<number[][]> => {
+    const made: number[][] = [];
+    for await (const { row, tokens } of engine.generateMany(prompts, options)) made[row] = [...tokens];
+    return made;
+  };
+  const seconds = async (work: () => Promise<unknown>): Promise<number> => {
+    const start = performance.now();
+    await work();
+    return (performance.now() - start) / 1000;
+  };
+  const [single, many] = [await alone(prompts), await together()];
+  const different = single.filter((ids, row) => ids.join() !== many[row]?.join()).length;
+  const submits = watchSubmits(gpu);
+  // One at a time, a quarter of the rows says how many a second.
+  const few = prompts.slice(0, Math.ceil(rows / 4));
+  const rates: { readonly alone: number; readonly together: number }[] = [];
+  for (let round = 0; round < rounds; round++) {
+    rates.push({ together: rows / (await seconds(together)), alone: few.length / (await seconds(() => alone(few))) });
+  }
+  const longestSubmit = await submits.stop();
+  return {
+    ratios: rates.map((rate) => rate.together / rate.alone),
+    rowsPerSecond: { together: median(rates.map((rate) => rate.together)), alone: median(rates.map((rate) => rate.alone)) },
+    different,
+    longestSubmit,
+  };
+}
+
+/** Times every submit from its start, or the end of the one before it, to its own end. */
+function watchSubmits({ device }: Gpu): { readonly stop: () => Promise<number> } {
+  const { queue } = device;
+  const submit = queue.submit.bind(queue);
+  let [longest, idleSince] = [0, 0];
+  const waiting: Promise<void>[] = [];
+  queue.submit = (buffers) => {
+    const start = performance.now();
+    submit(buffers);
+    waiting.push(
+      queue.onSubmittedWorkDone().then(() => {
+        const now = performance.now();
+        longest = Math.max(longest, now - Math.max(start, idleSince));
+        idleSince = now;
+      }),
+    );
+  };
+  return {
+    async stop() {
+      queue.submit = submit;
+      await Promise.all(waiting);
+      return longest;
+    },
+  };
+}
+
+/** Prints one line. stories260k lies beside the checkout; where it does not, random weights of its sizes are as fast. */
+export async function scoring(gpu: Gpu, print: (line: string) => void): Promise<void> {
+  const there = existsSync(path.join(FOLDER, 'model.safetensors'));
+  const { config } = SHAPES.find(({ name }) => name === 'A')!;
+  const source: Pick<ModelSource, 'config' | 'tensors'> = there
+    ? await openHuggingFace(FILES.map((file) => diskSource(path.join(FOLDER, file))))
+    : { config, tensors: () => randomTensors(config) };
+  const engine = await createEngine(gpu, source, { storage: 'f32' });
+  const rows = 64;
+  const { ratios, rowsPerSecond, different, longestSubmit } = await measureScoring(gpu, engine, rows, ROUNDS);
+  engine.dispose();
+  print(
+    [
+      `scoring ${rows} rows, ${there ? 'stories260k' : 'random weights of the sizes of stories260k'}, prompts of ${PROMPT} tokens, ${MADE} made, no stop:`,
+      `${median(ratios).toFixed(1)} times the rows/s of one at a time (${ratios.map((ratio) => ratio.toFixed(1)).join(', ')}),`,
+      `${rowsPerSecond.together.toFixed(1)} against ${rowsPerSecond.alone.toFixed(1)} rows/s,`,
+      different === 0 ? 'the same tokens,' : `${different} ROWS DIFFER,`,
+      `longest submit ${longestSubmit.toFixed(0)} ms (planned for ${BUDGET_SECONDS * 1000})`,
+    ].join(' '),
+  );
+}

@@ -1,0 +1,16 @@
+// What the benchmark of scoring measures: rows side by side equal rows alone, and they are faster.
+import { expect, test } from 'vitest';
+import { measureScoring } from '../../src/cli/bench/scoring.ts';
+import { randomTensors, SHAPES } from '../../src/cli/bench/shapes.ts';
+import { createEngine } from '../../src/engine/engine.ts';
+import { testGpu } from '../support/gpu.ts';
+
+test('64 rows side by side are those of one at a time, at least 3 times as many a second', async () => {
+  const gpu = await testGpu();
+  const { config } = SHAPES.find(({ name }) => name === 'A')!; // the sizes of stories260k
+  const engine = await createEngine(gpu, { config, tensors: () => randomTensors(config) }, { storage: 'f32' });
+  const { ratios, different } = await measureScoring(gpu, engine, 64, 1);
+  engine.dispose();
+  expect(different).toBe(0);
+  expect(ratios[0]).toBeGreaterThan(3);
+});
