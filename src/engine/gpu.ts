@@ -90,6 +90,8 @@ export interface Gpu {
   isLost: boolean;
   /** Set to time kernels: every dispatch then gets a pass of its own, with the timestamps that this hands out for a kernel's name and its FLOPs. */
   profile?: ((kernel: string, flops: number) => GPUComputePassTimestampWrites) | undefined;
+  /** Told of every submit of plans: the seconds it was planned for, and its dispatches. */
+  onSubmit?: ((seconds: number, dispatches: number) => void) | undefined;
 }
 
 /** @throws 'gpu/unavailable' where there is no adapter or no device */
@@ -353,6 +355,7 @@ export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail 
     const encoder = gpu.device.createCommandEncoder({ label });
     let pass = encoder.beginComputePass({ label });
     let spent = 0;
+    const from = at;
     while (at < steps.length) {
       const step = steps[at]!;
       if (spent > 0 && spent + step.flops > budget) break;
@@ -369,6 +372,7 @@ export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail 
     pass.end();
     if (at >= steps.length) tail?.(encoder);
     const start = performance.now();
+    gpu.onSubmit?.((spent / budget) * BUDGET_SECONDS, at - from);
     queue.submit([encoder.finish()]);
     const ends = at >= steps.length;
     const long = spent > budget / 4 && profile === undefined;
