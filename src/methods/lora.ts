@@ -1,5 +1,5 @@
+import { LINEARS, linearShape } from '../engine/linears.ts';
 import type { HostPart, HostTensor, ModelConfig } from '../engine/types.ts';
-import { LINEARS, linearShape } from '../engine/weights.ts';
 import { hashText, seededRandom } from '../lib/random.ts';
 import { paddedLength, type Schedule } from './batches.ts';
 import { fitPatch, stepsOf, type TrainingConfig } from './fit-patch.ts';

@@ -1,5 +1,5 @@
+import { LINEARS, linearShape, weightShapes } from '../engine/linears.ts';
 import type { ModelConfig } from '../engine/types.ts';
-import { LINEARS, linearShape, weightShapes } from '../engine/weights.ts';
 
 /** Weights of all linears of all layers, the head left out. */
 export function linearParameters(model: ModelConfig): number {

@@ -1,5 +1,5 @@
 // What the engine's worker holds: the device, the one model in use with what is loaded beside it, and the one job that may use the GPU.
-import { type Gpu, openGpu } from '../../src/engine/gpu.ts';
+import { type Gpu, openGpu } from '../../src/engine/device.ts';
 import type { Engine, Patch } from '../../src/engine/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import type { ModelStatus } from '../../src/rpc/contract.ts';
