@@ -1,5 +1,5 @@
-// decode_advance: the largest of a row's `pieces` values of argmax is its token (pieces are in the order of their ids, so the first of equals is the lowest) and
-// its next input, one position further on, so that steps of greedy decoding follow one another on the GPU without the host.
+// decode_advance: the largest of a row's `pieces` values of argmax is its token (of equals the lowest id) and its next input, one position further on, so that
+// steps of greedy decoding follow one another on the GPU without the host.
 //
 //   tokens  (R)          u32  write       the next step's input
 //   rows    (R, 2)       u32  read+write  position of each row's token; its slot in the cache
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let begin = r * params.pieces;
   var best = begin;
   for (var i = begin + 1u; i < begin + params.pieces; i++) {
-    if (value[i] > value[best]) { best = i; }
+    if (value[i] > value[best] || (value[i] == value[best] && id[i] < id[best])) { best = i; }
   }
   let draw = draws[r];
   tokens[r] = id[best];

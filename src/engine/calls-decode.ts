@@ -55,7 +55,7 @@ export function drawToken(
   ];
 }
 
-/** value and id (R, PIECES): the largest logit of each of PIECES runs of columns. */
+/** value and id (R, PIECES): the largest logit among every PIECES-th column. */
 function argmax(value: Tensor, id: Tensor, logits: Tensor, V: number): Call {
   const [R, stride] = logits.shape;
   return {
