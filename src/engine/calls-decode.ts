@@ -1,11 +1,68 @@
-// The kernels that end a step of generation, as a plan records them.
+// The kernels that a step of generation has of its own, as a plan records them.
 import { PIECES } from './calls.ts';
 import type { Call, Gpu } from './gpu.ts';
-import type { Sampling, Tensor } from './types.ts';
+import type { ModelConfig, Sampling, Tensor } from './types.ts';
 
 /** What a column of one row costs, in flops as plans count them: a scattered read and a comparison; in each of the passes of top-k and top-p, 16 cuts. */
 const READ_FLOPS = 4;
 const DRAW_FLOPS = 250;
+
+/** Keys of one thread of attention_decode. */
+const SPAN = 64;
+/** exp and scattered reads against multiply-adds of a register tile. */
+const SLOW = 4;
+/** Threads that a cache of TK keys gives each head of a row in attention_decode. */
+export function decodeSpans(TK: number): number {
+  return Math.ceil(TK / SPAN);
+}
+/** Of B rows in attention_decode: (B, NH, spans, HS + 4). */
+export function decodeScratch(B: number, TK: number, { NH, HS }: ModelConfig): readonly number[] {
+  return [B, NH, decodeSpans(TK), HS + 4];
+}
+
+/** A row's keys and values, (slots, TK, NKV * HS), of one layer, and scratch (`decodeScratch`). */
+export interface DecodeCache {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly partial: Tensor;
+}
+/** o (B, NH * HS): one query a row, q (B, NH * HS), against the row's cache and its own k and v (B, NKV * HS), which go into the cache; q and k not rotated yet. */
+export function attentionDecode(
+  o: Tensor,
+  { keys, values, partial }: DecodeCache,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  angles: Tensor,
+  rows: Tensor,
+  config: ModelConfig,
+): Call[] {
+  const { NH, NKV, HS } = config;
+  const B = q.shape[0];
+  const TK = keys.shape[1];
+  const spans = decodeSpans(TK);
+  const scratch = { ...partial, shape: decodeScratch(B, TK, config) };
+  const params = [B, TK, spans, SPAN];
+  return [
+    {
+      kernel: 'attention_decode',
+      overrides: { NH, NKV },
+      constants: { HS },
+      tensors: [scratch, keys, values, q, k, v, angles, rows],
+      params,
+      grid: [Math.ceil((B * NH * spans) / 32)],
+      flops: SLOW * 4 * B * TK * NH * HS,
+    },
+    {
+      kernel: 'attention_decode_merge',
+      overrides: { NH, HS },
+      tensors: [o, scratch, rows],
+      params,
+      grid: [Math.ceil((B * NH * HS) / 4 / 64)],
+      flops: SLOW * 2 * B * spans * NH * HS,
+    },
+  ];
+}
 
 /** What a step of R rows ends in: their next input `tokens` (R) and its place `rows` (R, 2), one position further; `history` (S, R), the tokens of each step;
  *  `draws` (R, 4) u32, see `drawsOf`; `value` and `id` (R, PIECES) are scratch. */

@@ -187,49 +187,6 @@ export function attentionForward(
   };
 }
 
-/** Keys of one thread of attention_decode. */
-const SPAN = 64;
-/** Threads that a cache of TK keys gives each head of a row in attention_decode. */
-export function decodeSpans(TK: number): number {
-  return Math.ceil(TK / SPAN);
-}
-/** o, q (B, NH * HS): one query a row against k and v (slots, TK, NKV * HS). `partial` (B, NH, decodeSpans, HS) and `stats` (B, NH, decodeSpans, 2) are
- *  scratch. */
-export function attentionDecode(
-  o: Tensor,
-  partial: Tensor,
-  stats: Tensor,
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  rows: Tensor,
-  { NH, NKV, HS }: ModelConfig,
-): Call[] {
-  const B = q.shape[0];
-  const TK = k.shape[1];
-  const spans = decodeSpans(TK);
-  const params = [B, TK, spans, SPAN];
-  return [
-    {
-      kernel: 'attention_decode',
-      overrides: { NH, NKV },
-      constants: { HS },
-      tensors: [partial, stats, q, k, v, rows],
-      params,
-      grid: groups(B * NH * spans, 32),
-      flops: SLOW * 4 * B * TK * NH * HS,
-    },
-    {
-      kernel: 'attention_decode_merge',
-      overrides: { NH, HS },
-      tensors: [o, partial, stats, rows],
-      params,
-      grid: groups((B * NH * HS) / 4, 64),
-      flops: SLOW * 2 * B * spans * NH * HS,
-    },
-  ];
-}
-
 /** y = silu(gate) * up, all (M, F). */
 export function swigluForward(y: Tensor, gate: Tensor, up: Tensor): Call {
   const n = elements(gate.shape);

@@ -1,6 +1,7 @@
 // What generation and scoring share: one set of activations for the largest batch so far, a cache of keys and values, and the plans recorded over them.
 // Buffers grow when a call needs more, which forgets the plans; within what is there, a new shape costs a plan and a known shape costs nothing.
-import { decodeSpans, PIECES, type RowsShape } from './calls.ts';
+import { PIECES, type RowsShape } from './calls.ts';
+import { decodeScratch } from './calls-decode.ts';
 import {
   ALIGNMENT_BYTES,
   aligned,
@@ -48,9 +49,9 @@ const MAX_PLANS = 64;
 export function logitRows(config: ModelConfig): number {
   return Math.max(64, Math.min(256, Math.floor(LOGITS_BYTES / logitColumns(config) / 4 / 64) * 64));
 }
-function cacheBytes({ L, NH, NKV, HS }: ModelConfig, slots: number, TK: number): number {
-  const scratch = bufferBytes([slots, NH, decodeSpans(TK), HS]) + bufferBytes([slots, NH, decodeSpans(TK), 2]);
-  return 2 * L * bufferBytes([slots, TK, NKV * HS]) + scratch;
+function cacheBytes(config: ModelConfig, slots: number, TK: number): number {
+  const { L, NKV, HS } = config;
+  return 2 * L * bufferBytes([slots, TK, NKV * HS]) + bufferBytes(decodeScratch(slots, TK, config));
 }
 /** Sizes of a batch: a register tile takes 8 rows at a time, and few sizes are few plans. */
 const BATCHES = [1, 2, 4, 8, 16, 24, 32, 40, 48, 56, MAX_ROWS];
@@ -172,7 +173,7 @@ export class Inference {
     const had = this.cached;
     if (had !== undefined && had.slots >= slots && had.TK >= TK) return had;
     this.dropCache();
-    const { L, NH, NKV, HS } = this.config;
+    const { L, NKV, HS } = this.config;
     const bytes = cacheBytes(this.config, slots, TK);
     this.check('The memory of the conversation', bytes);
     const make = (name: string, shape: readonly number[]): Tensor => createTensor(this.gpu, name, 'activations', shape);
@@ -182,8 +183,7 @@ export class Inference {
       TK,
       keys: layers('keys'),
       values: layers('values'),
-      partial: make('attention_decode partial', [slots, NH, decodeSpans(TK), HS]),
-      stats: make('attention_decode stats', [slots, NH, decodeSpans(TK), 2]),
+      partial: make('attention_decode partial', decodeScratch(slots, TK, this.config)),
     }));
     return this.cached;
   }
@@ -291,8 +291,8 @@ export class Inference {
   private dropCache(): void {
     this.dropPlans(() => true);
     if (this.cached === undefined) return;
-    const { keys, values, partial, stats } = this.cached;
-    for (const tensor of [...keys, ...values, partial, stats]) destroyBuffer(this.gpu, 'activations', tensor.buffer);
+    const { keys, values, partial } = this.cached;
+    for (const tensor of [...keys, ...values, partial]) destroyBuffer(this.gpu, 'activations', tensor.buffer);
     this.cached = undefined;
   }
   private dropPlans(which: (patch: number) => boolean): void {

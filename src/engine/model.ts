@@ -6,7 +6,6 @@
 // again from gate and up. `x`, `rstd` and `hidden` at the end are the last layer's output and the final norm's. Without `keep` all layers share one set.
 import type { LowRankGroup } from './calls.ts';
 import {
-  attentionDecode,
   attentionForward,
   embedForward,
   linearForward,
@@ -17,6 +16,7 @@ import {
   ropeForward,
   swigluForward,
 } from './calls.ts';
+import { attentionDecode } from './calls-decode.ts';
 import { type Call, createTensor, destroyBuffer, type Gpu, type MemoryKind, type Plan, tensorBytes } from './gpu.ts';
 import { GROUPS, type GroupName, type LoadedPatch } from './patch.ts';
 import type { Linear, ModelConfig, Tensor } from './types.ts';
@@ -66,9 +66,8 @@ export type LowRankActivations = readonly Readonly<Partial<Record<GroupName, Ten
 export interface KeyValueCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
-  /** Scratch of attention_decode: (slots, NH, spans, HS) and (slots, NH, spans, 2). */
+  /** Scratch of attention_decode for as many rows as there are slots. */
   readonly partial: Tensor;
-  readonly stats: Tensor;
 }
 
 /** Shapes of a layer's activations, and of those that are there once. */
@@ -245,10 +244,13 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
       record(ropeForward(a.q, a.k, weights.angles, rows, shape, config));
       record(attentionForward(a.o, a.lse, a.q, keys, a.v, rows, shape, config));
     } else {
-      record(ropeCache(a.q, cache.keys[layer], cache.values[layer], a.k, a.v, weights.angles, rows, shape, config));
       const [keys, values] = [cache.keys[layer], cache.values[layer]];
-      if (shape.T === 1) record(...attentionDecode(a.o, cache.partial, cache.stats, a.q, keys, values, rows, config));
-      else record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
+      if (shape.T === 1) {
+        record(...attentionDecode(a.o, { keys, values, partial: cache.partial }, a.q, a.k, a.v, weights.angles, rows, config));
+      } else {
+        record(ropeCache(a.q, keys, values, a.k, a.v, weights.angles, rows, shape, config));
+        record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
+      }
     }
     lowRank('o', a.o);
     linear('o', a.x2, a.o, 'o_proj', a.x);
