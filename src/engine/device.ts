@@ -1,5 +1,6 @@
 // The device, apart from all that works on it: a first visit asks for it, and loads kernels only with its first model.
 import { AppError } from '../lib/error.ts';
+import type { Call } from './gpu.ts';
 
 export type MemoryKind = 'weights' | 'activations' | 'training';
 
@@ -19,6 +20,8 @@ export interface Gpu {
   /** Resolves when the device is lost, with what the browser said. */
   readonly lost: Promise<string>;
   isLost: boolean;
+  /** Another kernel for a call, where this device was found to prefer one: see tuning.ts. */
+  rewrite?: ((call: Call) => Call) | undefined;
   /** Set to time kernels: every dispatch then gets a pass of its own, with the timestamps that this hands out for a kernel's name and its FLOPs. */
   profile?: ((kernel: string, flops: number) => GPUComputePassTimestampWrites) | undefined;
   /** Told of every submit of plans: the seconds it was planned for, and its dispatches. */

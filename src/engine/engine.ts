@@ -9,7 +9,8 @@ import { Inference } from './inference.ts';
 import { createPatch, disposePatch, type LoadedPatch, readPatch } from './patch.ts';
 import { allLogits, score } from './score.ts';
 import { createTrainer } from './train.ts';
-import type { Engine, Patch, StoragePlan } from './types.ts';
+import { chooseVariants, untuned, useVariants, variantNames } from './tuning.ts';
+import type { Engine, Patch, StoragePlan, Tuning } from './types.ts';
 import {
   checkConfig,
   checkTensors,
@@ -24,6 +25,8 @@ import { planTraining } from './workspace.ts';
 
 export interface EngineOptions extends LoadOptions {
   readonly storage: StoragePlan;
+  /** What was remembered; it is used where it is of this device and these kernels. */
+  readonly tuning?: Tuning | undefined;
 }
 
 /** Loads a model's weights onto the GPU. Where the source says its tensors beforehand, they are checked before anything is allocated.
@@ -43,6 +46,10 @@ export async function createEngine(
     disposeWeights(gpu, weights);
     throw error;
   }
+  const hash = kernelsHash();
+  const remembered = options.tuning;
+  let tuning = remembered?.device === gpu.name && remembered.kernels === hash ? remembered : undefined;
+  useVariants(gpu, tuning?.chosen ?? untuned);
   const inference = new Inference(gpu, config, weights, options.memoryLimit);
   const trainer = createTrainer(gpu, config, options.memoryLimit);
   const patches = new Set<LoadedPatch>();
@@ -59,7 +66,22 @@ export async function createEngine(
   return {
     config,
     storage: options.storage,
-    kernels: kernelsHash(),
+    get kernels() {
+      return `${hash}, ${variantNames(tuning?.chosen ?? untuned)}`;
+    },
+    get tuning() {
+      return tuning;
+    },
+    async tune(stop) {
+      if ([...patches].some(({ trainable }) => trainable)) return undefined; // its plans are recorded
+      const chosen = await chooseVariants(gpu, config, weights.model, () => disposed || stop());
+      if (chosen === undefined || disposed || stop()) return undefined;
+      tuning = { device: gpu.name, kernels: hash, chosen };
+      useVariants(gpu, chosen);
+      // Plans that were recorded before are made again at their next use.
+      inference.forgetPlans();
+      return tuning;
+    },
     get flopsPerSecond() {
       return gpu.flopsPerSecond;
     },

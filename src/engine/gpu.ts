@@ -219,6 +219,10 @@ export class Plan {
   }
 
   add(call: Call): void {
+    this.calls.push(this.gpu.rewrite?.(call) ?? call);
+  }
+  /** For measuring: whatever this device prefers. */
+  addAsIs(call: Call): void {
     this.calls.push(call);
   }
   get dispatches(): number {
@@ -270,6 +274,14 @@ export class Plan {
     this.gpu.device.queue.writeBuffer(uniforms, 0, words);
   }
 
+  /** Replays this plan so many times in one submit, however long that takes: for measuring, after a few have said how long. */
+  repeat(times: number): void {
+    const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+    const pass = encoder.beginComputePass({ label: this.label });
+    for (let i = 0; i < times; i++) for (const step of this.steps) dispatch(pass, step);
+    pass.end();
+    this.gpu.device.queue.submit([encoder.finish()]);
+  }
   /** Replays this plan alone: see `runPlans`. */
   run(options: RunOptions = {}): Promise<boolean> {
     return runPlans(this.gpu, [this], options);
@@ -305,9 +317,7 @@ export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail 
         pass.end();
         pass = encoder.beginComputePass({ label: step.group.label, timestampWrites: profile(step.group.label, step.flops) });
       }
-      pass.setPipeline(step.pipeline);
-      pass.setBindGroup(0, step.group);
-      pass.dispatchWorkgroups(step.grid[0], step.grid[1], step.grid[2]);
+      dispatch(pass, step);
       spent += step.flops;
       at++;
     }
@@ -329,6 +339,12 @@ export async function runPlans(gpu: Gpu, plans: readonly Plan[], { signal, tail 
     }
   } while (at < steps.length);
   return true;
+}
+
+function dispatch(pass: GPUComputePassEncoder, { pipeline: kernel, group, grid }: Step): void {
+  pass.setPipeline(kernel);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
 }
 
 /** Submits whose speed is remembered. */

@@ -244,6 +244,9 @@ export class Inference {
   forget(patch: LoadedPatch): void {
     this.dropPlans((id) => id === patch.id);
   }
+  forgetPlans(): void {
+    this.dropPlans(() => true);
+  }
   dispose(): void {
     this.dropWorkspace();
     this.dropCache();

@@ -126,6 +126,13 @@ export interface MemoryUse {
   readonly training: number;
 }
 
+/** Kernel variants that were found to be the fastest on a device, by the name of what they are variants of; good for that device and those kernels. */
+export interface Tuning {
+  readonly device: string;
+  readonly kernels: string;
+  readonly chosen: Readonly<Record<string, string>>;
+}
+
 /** One model on one GPU. Not re-entrant: one call at a time. */
 export interface Engine {
   readonly config: ModelConfig;
@@ -133,6 +140,11 @@ export interface Engine {
   readonly storage: StoragePlan;
   /** Kernel variants in use and a hash of their text: other kernels, other last bits. */
   readonly kernels: string;
+  /** The variants in use, where they were measured on this device with these kernels. */
+  readonly tuning: Tuning | undefined;
+  /** Measures variants and uses the fastest from the next call on; about a second in short submits. `stop` is asked before each: undefined then, and nothing
+   *  has changed. Not while another call is at work; undefined too where a patch is trainable, which has plans of its own. */
+  tune(stop: () => boolean): Promise<Tuning | undefined>;
   /** Measured multiply-adds, in FLOP/s, to estimate times with. */
   readonly flopsPerSecond: number;
   /** Log-probability (nats) of each token given those before it: (B, T) in, (B, T) out; column 0 is 0. */

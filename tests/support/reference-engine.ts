@@ -50,6 +50,7 @@ export function referenceEngine(folder: string): Engine {
   const memory = { weights: 0, activations: 0, training: 0 };
   return {
     ...{ config, storage: 'f32', kernels: 'reference', flopsPerSecond: 1e9, memory, lost: new Promise<string>(() => {}) },
+    ...{ tuning: undefined, tune: async () => undefined },
     score: async (tokens, shape, patch) => Float32Array.from(model.score(tokens, shape, partsOf(patch), patch?.strength ?? 1)),
     logits: async (tokens, shape, patch) => Float32Array.from(model.logits(tokens, shape, partsOf(patch), patch?.strength ?? 1)),
     async *generate(prompt, options, patch, signal) {

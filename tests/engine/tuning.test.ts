@@ -1,0 +1,119 @@
+// The first-run measurement: whatever is chosen, the numbers are the same; it is used, named and remembered; it stops when it is told to.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { randomTensors, randomTokens, SHAPES } from '../../src/cli/bench/shapes.ts';
+import { type LowRankSite, linearForward } from '../../src/engine/calls.ts';
+import { createEngine } from '../../src/engine/engine.ts';
+import { FAMILIES, untuned, useVariants } from '../../src/engine/tuning.ts';
+import { type Engine, greedy, type Tuning } from '../../src/engine/types.ts';
+import { testGpu } from '../support/gpu.ts';
+import { emptyTensor, matrixOf, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
+import { randomAdapter } from '../support/parts.ts';
+
+const { config } = SHAPES.find(({ name }) => name === 'A')!; // the sizes of stories260k
+const load = async (tuning?: Tuning): Promise<Engine> =>
+  createEngine(await testGpu(), { config, tensors: () => randomTensors(config) }, { storage: 'f32', tuning });
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await load();
+});
+afterAll(async () => {
+  engine.dispose();
+  useVariants(await testGpu(), untuned);
+});
+
+test.each([3, 8, 11, 16])('a linear of %i rows has the same bits in every variant, with a residual and a low-rank part', async (M) => {
+  const gpu = await testGpu();
+  const [K, N, rank] = [36, 25, 5];
+  const { tensor } = await matrixOf('f16', [N, K], randoms(N * K, 1));
+  const [x, residual] = [await tensorOf([M, K], randoms(M * K, 2)), await tensorOf([M, 28], randoms(M * 28, 3))];
+  const h = await tensorOf(
+    [M, 8],
+    randoms(M * 8, 4).map((value, i) => (i % 8 < rank ? value : 0)),
+  );
+  const [A, B] = [await tensorOf([rank, K], randoms(rank * K, 5)), await tensorOf([N, rank], randoms(N * rank, 6))];
+  const site: LowRankSite = { place: 0, rank, A, B, scale: 1, index: 0, hidden: 0 };
+  const part = { site, h, scales: await tensorOf([1], Float32Array.of(0.5)) };
+  for (const family of FAMILIES) {
+    const results: string[] = [];
+    for (const { name } of family.variants) {
+      useVariants(gpu, { [family.name]: name });
+      const y = await emptyTensor([M, 28]);
+      await runCalls(...linearForward(y, x, [{ tensor, first: 0 }], residual, part));
+      const got = await readFloats(y);
+      expect(got.filter((_, i) => i % 28 < N).every(Number.isFinite)).toBe(true);
+      results.push(got.filter((_, i) => i % 28 < N).join());
+    }
+    expect(new Set(results).size).toBe(1);
+  }
+  useVariants(gpu, untuned);
+});
+
+test('the fastest variants are measured, used, named, and taken over where device and kernels are the same', async () => {
+  const prompts = Array.from({ length: 6 }, (_, i) => randomTokens(`prompt ${i}`, 9, config.V));
+  const patch = engine.createPatch(
+    randomAdapter(config, () => 3, 0.05, 1),
+    { trainable: false },
+  );
+  const answers = async (own: Engine): Promise<string> => {
+    const rows: string[] = [];
+    for await (const { row, tokens } of own.generateMany(prompts, greedy(6, []), own === engine ? patch : undefined))
+      rows[row] = tokens.join();
+    return rows.join('\n');
+  };
+  const before = await answers(engine);
+  const [memory, kernels] = [engine.memory, engine.kernels];
+  expect(engine.tuning).toBeUndefined();
+
+  // Nobody waits for it: it ends when it is told to, and nothing has changed.
+  let asked = 0;
+  expect(await engine.tune(() => ++asked > 5)).toBeUndefined();
+  expect([engine.tuning, engine.kernels, engine.memory]).toEqual([undefined, kernels, memory]);
+
+  let longest = 0;
+  let last = performance.now();
+  const tuning = await engine.tune(() => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+    return false;
+  });
+  console.log(`chosen ${JSON.stringify(tuning?.chosen)}, looked at least every ${longest.toFixed(0)} ms`);
+  expect(tuning).toBeDefined();
+  expect(engine.tuning).toEqual(tuning);
+  for (const { name, variants } of FAMILIES) {
+    expect(variants.map((variant) => variant.name)).toContain(tuning?.chosen[name]);
+    expect(engine.kernels).toContain(`${name} ${tuning?.chosen[name]}`);
+  }
+  expect(engine.memory).toEqual(memory);
+  expect(await answers(engine)).toBe(before);
+
+  // Another variant than the first, as if it had been found the fastest: used from the start.
+  const other: Tuning = { ...tuning!, chosen: Object.fromEntries(FAMILIES.map(({ name, variants }) => [name, variants.at(-1)!.name])) };
+  const plain = await load();
+  const without = await answers(plain);
+  plain.dispose();
+  const again = await load(other);
+  expect(again.tuning).toEqual(other);
+  expect(again.kernels).not.toBe(kernels);
+  expect(await answers(again)).toBe(without);
+  again.dispose();
+  for (const stale of [
+    { ...other, device: 'another' },
+    { ...other, kernels: 'older' },
+  ]) {
+    const fresh = await load(stale);
+    expect(fresh.tuning).toBeUndefined();
+    expect(fresh.kernels).toBe(kernels);
+    fresh.dispose();
+  }
+  engine.disposePatch(patch);
+});
+
+test('nothing is measured while a patch is trained', async () => {
+  const patch = engine.createPatch(
+    randomAdapter(config, () => 2, 0.05, 1),
+    { trainable: true },
+  );
+  expect(await engine.tune(() => false)).toBeUndefined();
+  engine.disposePatch(patch);
+});
