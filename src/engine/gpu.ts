@@ -1,4 +1,5 @@
 // The device, tensors, upload, download, and plans of dispatches: the only file of the engine that talks to WebGPU's queue.
+import { bytes as inWords } from '../lib/bytes.ts';
 import { AppError } from '../lib/error.ts';
 import { median } from '../lib/stats.ts';
 import type { Gpu, MemoryKind } from './device.ts';
@@ -112,15 +113,11 @@ export async function allocating<T>(gpu: Gpu, what: string, bytes: number, make:
   const made = make();
   const [full, invalid] = await Promise.all([gpu.device.popErrorScope(), gpu.device.popErrorScope()]);
   if (full !== null || gpu.isLost) {
-    throw new AppError(
-      'gpu/out-of-memory',
-      `${what} needs ${Math.round(bytes / 1e6)} MB of GPU memory, and the GPU has not that much left.`,
-      {
-        why: full?.message ?? 'The GPU was lost while memory was being taken.',
-        fix: fix ?? 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
-        facts: { bytes },
-      },
-    );
+    throw new AppError('gpu/out-of-memory', `${what} needs ${inWords(bytes)} of GPU memory, and the GPU has not that much left.`, {
+      why: full?.message ?? 'The GPU was lost while memory was being taken.',
+      fix: fix ?? 'Close other tabs that use the GPU, choose a smaller batch or a shorter text, or a smaller model.',
+      facts: { bytes },
+    });
   }
   if (invalid !== null) throw new AppError('gpu/invalid', `${what} could not be set up on this GPU.`, { why: invalid.message });
   return made;

@@ -1,5 +1,6 @@
 // A model's weights onto the GPU: checked against the configuration, allocated at once, then streamed in tensor by tensor.
 import type { ModelConfig, RawTensor, TensorInfo, WeightType } from '../formats/types.ts';
+import { bytes as inWords } from '../lib/bytes.ts';
 import { AppError } from '../lib/error.ts';
 import type { Matrix } from './calls.ts';
 import { encodedBytes, widen } from './convert.ts';
@@ -111,7 +112,7 @@ function smallerPlans(config: ModelConfig, types: TensorTypes, bytes: number, li
   const offers = STORAGE_PLANS.map((plan) => ({ plan, bytes: planModel(config, plan, types).weights }))
     .filter((offer) => offer.bytes < bytes && offer.bytes <= limit)
     .sort((a, b) => b.bytes - a.bytes)
-    .map((offer) => `${PLAN_WORDS[offer.plan]} (${Math.ceil(offer.bytes / 1e6)} MB)`);
+    .map((offer) => `${PLAN_WORDS[offer.plan]} (${inWords(offer.bytes)})`);
   if (offers.length === 0) return 'Close other tabs that use the GPU, or choose a smaller model.';
   return `Hold it ${offers.join(' or ')}, close other tabs that use the GPU, or choose a smaller model.`;
 }
@@ -127,15 +128,11 @@ const PLAN_WORDS: Readonly<Record<StoragePlan, string>> = {
 export function checkPlan(what: string, plan: MemoryUse, limit: number | undefined, fix?: string): void {
   const bytes = plan.weights + plan.activations + plan.training;
   if (limit === undefined || bytes <= limit) return;
-  throw new AppError(
-    'gpu/out-of-memory',
-    `${what} needs ${Math.ceil(bytes / 1e6)} MB of GPU memory and ${Math.floor(limit / 1e6)} MB is allowed.`,
-    {
-      why: `Weights take ${Math.ceil(plan.weights / 1e6)} MB, activations ${Math.ceil(plan.activations / 1e6)} MB, training ${Math.ceil(plan.training / 1e6)} MB.`,
-      fix: fix ?? 'Hold the model in fewer bits, use shorter texts or smaller batches, or choose a smaller model.',
-      facts: { bytes, limit },
-    },
-  );
+  throw new AppError('gpu/out-of-memory', `${what} needs ${inWords(bytes)} of GPU memory and ${inWords(limit)} is allowed.`, {
+    why: `Weights take ${inWords(plan.weights)}, activations ${inWords(plan.activations)}, training ${inWords(plan.training)}.`,
+    fix: fix ?? 'Hold the model in fewer bits, use shorter texts or smaller batches, or choose a smaller model.',
+    facts: { bytes, limit },
+  });
 }
 
 export interface LoadOptions {

@@ -1,4 +1,5 @@
 // What a micro-batch runs in: the kept activations, the gradients, and for each shape of batch the plans that go through them. Planned in bytes first.
+import { bytes as inWords } from '../lib/bytes.ts';
 import { AppError } from '../lib/error.ts';
 import {
   backward,
@@ -133,26 +134,21 @@ function checkMemory(gpu: Gpu, bytes: number, B: number, T: number, limit: numbe
   const { weights, activations, training } = gpu.memory;
   const total = weights + activations + training + bytes;
   if (limit === undefined || total <= limit) return;
-  const megabytes = (n: number): string => `${Math.ceil(n / 1e6)} MB`;
   const largest =
     bytes >= Math.max(weights, training)
-      ? `The batch of ${B} × ${T} tokens is the largest part, ${megabytes(bytes)}.`
+      ? `The batch of ${B} × ${T} tokens is the largest part, ${inWords(bytes)}.`
       : weights >= training
-        ? `The model's weights are the largest part, ${megabytes(weights)}.`
-        : `The trained numbers with their gradients and moments are the largest part, ${megabytes(training)}.`;
+        ? `The model's weights are the largest part, ${inWords(weights)}.`
+        : `The trained numbers with their gradients and moments are the largest part, ${inWords(training)}.`;
   const rows = Math.floor(((limit - (total - bytes)) / bytes) * B);
-  throw new AppError(
-    'gpu/out-of-memory',
-    `Training needs ${megabytes(total)} of GPU memory and ${Math.floor(limit / 1e6)} MB is allowed.`,
-    {
-      why: largest,
-      fix:
-        rows >= 1
-          ? `Set the batch size to ${rows}, or use shorter texts or a smaller model.`
-          : 'Use shorter texts, hold the model as 16-bit floats, train fewer numbers, or choose a smaller model.',
-      facts: { bytes: total, limit, weights, activations: activations + bytes, training },
-    },
-  );
+  throw new AppError('gpu/out-of-memory', `Training needs ${inWords(total)} of GPU memory and ${inWords(limit)} is allowed.`, {
+    why: largest,
+    fix:
+      rows >= 1
+        ? `Set the batch size to ${rows}, or use shorter texts or a smaller model.`
+        : 'Use shorter texts, hold the model as 16-bit floats, train fewer numbers, or choose a smaller model.',
+    facts: { bytes: total, limit, weights, activations: activations + bytes, training },
+  });
 }
 
 /** Each tensor is bound whole, and this device binds so many bytes at once. */
@@ -161,8 +157,8 @@ function checkBindings(gpu: Gpu, { C, F, NH, NKV, HS }: ModelConfig, B: number, 
   const row = 4 * T * Math.max(C, 2 * F, (NH + 2 * NKV) * HS);
   if (B * row <= most) return;
   const rows = Math.floor(most / row);
-  throw new AppError('gpu/out-of-memory', `A batch of ${B} × ${T} tokens needs a block of ${Math.ceil((B * row) / 1e6)} MB on the GPU.`, {
-    why: `This device gives a program at most ${Math.floor(most / 1e6)} MB in one block.`,
+  throw new AppError('gpu/out-of-memory', `A batch of ${B} × ${T} tokens needs a block of ${inWords(B * row)} on the GPU.`, {
+    why: `This device gives a program at most ${inWords(most)} in one block.`,
     fix: rows >= 1 ? `Set the batch size to ${rows}.` : 'Use shorter texts or a smaller model.',
     facts: { bytes: B * row, limit: most },
   });

@@ -130,6 +130,8 @@ export interface FitPlan {
   readonly estimate: Estimate;
   /** Every setting as the run will use it: what the spec leaves out is the default for this model. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** What each setting would be if the spec left it out and kept the others. */
+  readonly defaults: Readonly<Record<string, unknown>>;
   readonly checks: readonly Check[];
 }
 export interface FitSpec {

@@ -1,4 +1,5 @@
 // What a browser's storage refuses, as errors for people.
+import { bytes as inWords } from '../lib/bytes.ts';
 import { AppError } from '../lib/error.ts';
 
 /** Any failure of IndexedDB or OPFS as an AppError. `bytes` is what was to be written, where that is known. */
@@ -38,7 +39,7 @@ export function asStorageError(error: unknown, bytes?: number): AppError {
 
 /** Not enough room. `bytes` is what was needed. */
 export function storageFull(bytes: number | undefined, cause?: unknown): AppError {
-  const needed = bytes === undefined ? 'What was to be saved' : `${megabytes(bytes)} MB`;
+  const needed = bytes === undefined ? 'What was to be saved' : inWords(bytes);
   return new AppError('storage/full', `${needed} did not fit into the browser's storage. Nothing that was saved before is lost.`, {
     why: 'The browser gives this page only so much room, and less when the disk is nearly full.',
     fix: 'Delete a model or an adapter on the Models screen, or free space on the disk, then try again.',
@@ -60,8 +61,4 @@ export function blockedByOtherTab(): AppError {
     why: 'The storage is to be brought to the newer version, and the other tab still holds it.',
     fix: 'Close the other tab. This page goes on by itself.',
   });
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
 }

@@ -1,5 +1,7 @@
 /** Numbers as the screens write them: thin groups, units apart, p without a leading zero, times in minutes and seconds. Pure; no DOM. */
 
+export { bytes, bytesParts, type Quantity } from '../lib/bytes.ts';
+
 const THIN = '\u202f';
 
 /** 1319 becomes "1 319" with a narrow no-break space; four digits too, so that columns line up. */
@@ -12,29 +14,6 @@ export function count(n: number): string {
 /** "1 row", "12 rows". */
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${Math.abs(n) === 1 ? one : many}`;
-}
-
-export interface Quantity {
-  readonly value: string;
-  readonly unit: string;
-}
-/** Bytes as a value and its decimal unit: 0.9 kB, 61 kB, 17.4 MB, 724 MB, 2.3 GB. */
-export function bytesParts(n: number): Quantity {
-  if (n < 1000) return { value: String(Math.round(n)), unit: 'B' };
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  let value = n;
-  let unit = 'B';
-  for (const next of units) {
-    if (value < 999.5) break;
-    value /= 1000;
-    unit = next;
-  }
-  const decimals = value < 9.95 || (unit !== 'kB' && value < 99.95) ? 1 : 0;
-  return { value: value.toFixed(decimals), unit };
-}
-export function bytes(n: number): string {
-  const { value, unit } = bytesParts(n);
-  return `${value} ${unit}`;
 }
 
 /** Seconds: "0.4 s", "2 s", "4 min 10 s", "1 h 05 min". */

@@ -1,6 +1,7 @@
 // What a run will be, before it starts: its rows and tokens, time and memory, and what stands in its way.
 import { inputKey } from '../../src/data/rows.ts';
 import type { Example } from '../../src/data/types.ts';
+import { bytes as inWords } from '../../src/lib/bytes.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { methodById, type RegisteredMethod } from '../../src/methods/registry.ts';
 import type { DataSize } from '../../src/methods/types.ts';
@@ -56,6 +57,7 @@ export async function planFit(session: Session, spec: FitSpec): Promise<FitPlan>
   const memory = memoryOf(loaded, method, spec, rows.size, bytes);
   return {
     config: method.config(spec.config, engine.config),
+    defaults: defaultsOf(method, spec, loaded),
     estimate: { seconds, memory, steps: training?.steps ?? 0, trainRows: rows.size.rows, trainTokens: rows.size.tokens },
     checks: [
       checkRows(rows),
@@ -68,6 +70,15 @@ export async function planFit(session: Session, spec: FitSpec): Promise<FitPlan>
   };
 }
 
+/** One setting at a time, since the default of one may follow another. */
+function defaultsOf(method: RegisteredMethod, spec: FitSpec, { engine }: Loaded): FitPlan['defaults'] {
+  const without = (key: string): unknown => {
+    const { [key]: _, ...others } = spec.config;
+    return method.config(others, engine.config)[key];
+  };
+  return Object.fromEntries(Object.keys(method.config(spec.config, engine.config)).map((key) => [key, without(key)]));
+}
+
 function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size: DataSize, estimated: number) {
   const { engine } = loaded;
   const { weights, activations } = engine.memory;
@@ -76,8 +87,6 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
   const planned = engine.planTraining(training.shape, training.trainedValues);
   return { weights, activations: activations + planned.activations, training: planned.training };
 }
-
-const megabytes = (bytes: number): string => (bytes < 10e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.round(bytes / 1e6)} MB`);
 
 /** The same error with what the run takes as it is set and what settings take less. No browser tells how much is free, so these are amounts, not promises. */
 export function withSettingsThatTakeLess(error: AppError, loaded: Loaded, spec: FitSpec, size: DataSize): AppError {
@@ -93,9 +102,9 @@ export function withSettingsThatTakeLess(error: AppError, loaded: Loaded, spec: 
     { words: '1 row at a time', bytes: total(one, size.longestRow) },
     { words: `1 row at a time and rows of at most ${half} tokens`, bytes: total(one, half) },
   ].filter(({ bytes }) => bytes < now);
-  return new AppError(error.code, `Training needs ${megabytes(now)} of GPU memory, and the GPU has not that much left.`, {
+  return new AppError(error.code, `Training needs ${inWords(now)} of GPU memory, and the GPU has not that much left.`, {
     why: `${error.message} ${error.why}`.trim(),
-    fix: `${ways.map(({ words, bytes }) => `With ${words} it needs ${megabytes(bytes)}.`).join(' ')} Other tabs that use the GPU can be closed, and the model can be held as 16-bit floats on the Models screen.`.trim(),
+    fix: `${ways.map(({ words, bytes }) => `With ${words} it needs ${inWords(bytes)}.`).join(' ')} Other tabs that use the GPU can be closed, and the model can be held as 16-bit floats on the Models screen.`.trim(),
     facts: { ...error.facts, needed: now },
     cause: error,
   });
@@ -182,14 +191,13 @@ function checkLeak({ dataset }: TaskData, spec: FitSpec): Check {
 /** No browser tells how much memory a GPU has. A device that names little memory of its own is warned on; everything else shows in the try. */
 function checkMemory(bytes: number): Check {
   const gigabytes: unknown = Reflect.get(navigator, 'deviceMemory');
-  const gb = (bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1);
   const limit = typeof gigabytes === 'number' && gigabytes < 8 ? gigabytes * 0.5e9 : undefined;
   if (limit === undefined || bytes <= limit)
-    return { ok: true, code: 'fit/memory', text: `It takes about ${gb} GB of GPU memory with the model.` };
+    return { ok: true, code: 'fit/memory', text: `It takes about ${inWords(bytes)} of GPU memory with the model.` };
   return {
     ok: false,
     code: 'fit/memory',
-    text: `It takes about ${gb} GB of GPU memory with the model; this device has ${gigabytes} GB for everything.`,
+    text: `It takes about ${inWords(bytes)} of GPU memory with the model; this device has ${gigabytes} GB for everything.`,
     fix: 'Set fewer rows at a time to 1, hold the model as 16-bit floats, or shorten the longest rows.',
   };
 }

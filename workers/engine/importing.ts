@@ -2,6 +2,7 @@
 import { ggufLora } from '../../src/formats/gguf-lora.ts';
 import { peft } from '../../src/formats/peft.ts';
 import type { AdapterFile, PortableAdapter } from '../../src/formats/types.ts';
+import { bytes as inWords } from '../../src/lib/bytes.ts';
 import { AppError } from '../../src/lib/error.ts';
 import type { Prompt } from '../../src/methods/types.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
@@ -58,13 +59,9 @@ async function unpacked(picked: readonly PickedFile[]): Promise<{ readonly files
       source = name;
     } else if (wanted(name)) {
       if (file.size > MAX_FILE_BYTES) {
-        throw new AppError(
-          'import/too-large',
-          `${name} has ${Math.round(file.size / 1e6)} MB; an adapter here may have ${MAX_FILE_BYTES / 1e6} MB.`,
-          {
-            fix: 'If it is a whole model, add it on the Models screen.',
-          },
-        );
+        throw new AppError('import/too-large', `${name} has ${inWords(file.size)}; an adapter here may have ${inWords(MAX_FILE_BYTES)}.`, {
+          fix: 'If it is a whole model, add it on the Models screen.',
+        });
       }
       files.set(name, new Uint8Array(await file.arrayBuffer()));
       const folder = path.split('/').at(-2);

@@ -22,9 +22,12 @@ class AppState {
     if (this.#started) return;
     this.#started = true;
     this.#watchRequests();
-    onEngineEvent(({ error }) => {
+    onEngineEvent(({ kind, error }) => {
       models.status = undefined;
       live.fail(error);
+      // A new worker may get another device, or none: what the screens offer follows what there is now.
+      if (kind === 'restarted') void this.#askEngine().catch((cause: unknown) => live.fail(cause));
+      else this.device = { available: false, name: '', software: false, maxBufferBytes: 0, why: error.why, fix: error.fix };
     });
     // A second tab with another version of this page: said for as long as it lasts.
     onStorageProblem((problem) => (problem === undefined ? live.clear() : live.fail(problem)));
