@@ -3,6 +3,7 @@ import { AppError } from '../lib/error.ts';
 import { baseName, floats32, groups } from './bytes.ts';
 import { readGgufHeader, readGgufTensor } from './gguf.ts';
 import { badKey, numberAt, shortFloat, stringAt, stringsAt, wholeAt } from './gguf-metadata.ts';
+import { ggufStops } from './gguf-stops.ts';
 import { ggufTokenizer } from './gguf-tokenizer.ts';
 import type { GgufHeader, GgufTensorInfo } from './gguf-types.ts';
 import { unsupported, unsupportedArchitecture } from './hf-config.ts';
@@ -159,7 +160,6 @@ async function readConfig(file: ByteSource, header: GgufHeader): Promise<ModelCo
   const spm = stringAt(metadata, 'tokenizer.ggml.model') === 'llama';
   const bosId = id('bos_token_id') ?? (spm ? 1 : undefined);
   const padId = id('padding_token_id');
-  const stops = [id('eos_token_id') ?? (spm ? 2 : undefined), id('eot_token_id'), id('eom_token_id')];
   return {
     architecture: 'llama',
     C,
@@ -175,7 +175,7 @@ async function readConfig(file: ByteSource, header: GgufHeader): Promise<ModelCo
     ...(divisors === undefined ? {} : { ropeScaling: { divisors } }),
     tied: !tensors.has('output.weight'),
     ...(bosId === undefined ? {} : { bosId }),
-    stopIds: [...new Set(stops.filter((stop) => stop !== undefined))],
+    stopIds: ggufStops(metadata, V),
     ...(padId === undefined ? {} : { padId }),
   };
 }
