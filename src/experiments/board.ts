@@ -34,6 +34,8 @@ export interface BoardResult extends MeasuredUnder {
   readonly rows: readonly RowResult[];
   readonly complete: boolean;
   readonly seconds: number;
+  /** How the model was held while it answered: two results with one key were answered by the same numbers. Absent where it is not known. */
+  readonly held?: { readonly key: string; readonly words: string } | undefined;
 }
 export interface BoardOptions {
   readonly taskId: string;
@@ -114,6 +116,7 @@ interface Entry {
   readonly row: BoardRow;
   readonly rows?: readonly RowResult[];
   readonly isBase: boolean;
+  readonly held?: BoardResult['held'];
 }
 
 function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
@@ -157,7 +160,7 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     cutReplies: cut,
     notes,
   };
-  return stale === undefined ? { row, rows: result.rows, isBase } : { row, isBase };
+  return stale === undefined ? { row, rows: result.rows, isBase, held: result.held } : { row, isBase };
 }
 
 /** 0 for rows that count, 1 for stale ones with a score, 2 for the rest. */
@@ -184,9 +187,12 @@ export function buildBoard(options: BoardOptions): Board {
       return [entry, { ...paired, holmP: corrected[i], verdict: verdictOf(corrected[i], meanGain) }] as const;
     }),
   );
+  const ways = new Set(scored.map(({ held }) => held?.key));
   const rows = entries.map((entry) => {
     const againstBase = against.get(entry);
-    return againstBase === undefined ? entry.row : { ...entry.row, againstBase };
+    const row =
+      ways.size > 1 && entry.rows !== undefined ? { ...entry.row, notes: [...entry.row.notes, heldNote(entry, base)] } : entry.row;
+    return againstBase === undefined ? row : { ...row, againstBase };
   });
   const known = new Map<string, number>();
   const pairP = (a: number, b: number): number => {
@@ -196,6 +202,14 @@ export function buildBoard(options: BoardOptions): Board {
     return p;
   };
   const places = scored.map((_, i) => i);
+  const said = finding({
+    rows: rows.slice(0, scored.length),
+    n: options.exampleIds.length,
+    metric,
+    split: options.split,
+    stale: rows.some((row) => row.state === 'stale'),
+    pairP,
+  });
   return {
     taskId: options.taskId,
     split: options.split,
@@ -204,16 +218,17 @@ export function buildBoard(options: BoardOptions): Board {
     brackets: brackets(places, pairP).map(({ from, to, lane }) => ({ first: from, last: to, lane })),
     comparisons: compared.length,
     n: options.exampleIds.length,
-    finding: finding({
-      rows: rows.slice(0, scored.length),
-      n: options.exampleIds.length,
-      metric,
-      split: options.split,
-      stale: rows.some((row) => row.state === 'stale'),
-      pairP,
-    }),
+    finding: ways.size > 1 ? `${said} The model was held in ${ways.size} ways while they were measured.` : said,
     ...(options.testOpenedAt === undefined ? {} : { testOpenedAt: options.testOpenedAt }),
   };
+}
+
+/** Said of every row where not all were answered by the model held in one way: a difference may come of that alone. */
+function heldNote({ held, isBase }: Entry, base: Entry | undefined): string {
+  const as = (way: BoardResult['held']): string => way?.words ?? 'not noted then';
+  const words = `model held as ${as(held)}`;
+  if (isBase || base === undefined || base.held?.key === held?.key) return words;
+  return `${words}, Base as ${as(base.held)}: not like with like`;
 }
 
 function declarationOf({ id, name, summary, better, binary, source }: Metric): MetricDeclaration {

@@ -155,6 +155,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     splitSeed: number,
     shares,
     longestAnswer: count,
+    heldAs: v.exactOptional(storage),
     rows: v.array(rowResult),
     complete: v.boolean(),
     seconds: number,

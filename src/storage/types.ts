@@ -90,6 +90,8 @@ export interface ResultRecord {
   readonly splitSeed: number;
   readonly shares: SplitShares;
   readonly longestAnswer: number;
+  /** How the model was held while it answered; absent in older results. */
+  readonly heldAs?: StoragePlan;
   readonly rows: readonly RowResult[];
   /** All rows of the split are there. */
   readonly complete: boolean;

@@ -237,3 +237,22 @@ test('examples come fixed, broken, the same; graded ones by the size of the chan
     [4, 'same'],
   ]);
 });
+
+test('rows that were answered by the model held in two ways are marked, and so is the comparison; one way is not spoken of', () => {
+  const f32 = { key: 'exact', words: 'F32' };
+  const q8 = { key: '8-bit', words: 'Q8_0' };
+  const people = [contestant('Base', 'base'), contestant('Prompt', 'prompt'), contestant('LoRA', 'lora')];
+  const all = (lora: BoardResult['held']) => ({
+    Base: result(passed(20, 4), { held: f32 }),
+    Prompt: result(passed(20, 6), { held: f32 }),
+    LoRA: result(passed(20, 18), { held: lora }),
+  });
+  const mixed = buildBoard(options(people, all(q8), 20));
+  const notes = (name: string) => mixed.rows.find((row) => row.name === name)?.notes;
+  expect(notes('LoRA')).toEqual(['model held as Q8_0, Base as F32: not like with like']);
+  expect(notes('Prompt')).toEqual(['model held as F32']);
+  expect(mixed.finding).toMatch(/ The model was held in 2 ways while they were measured\.$/);
+  const alike = buildBoard(options(people, all({ key: 'exact', words: 'F32' }), 20));
+  expect(alike.rows.flatMap((row) => row.notes)).toEqual([]);
+  expect(alike.finding).not.toContain('held');
+});

@@ -1,5 +1,5 @@
 // Who stands on a task's board, and the board itself.
-import { buildBoard } from '../../src/experiments/board.ts';
+import { type BoardResult, buildBoard } from '../../src/experiments/board.ts';
 import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
 import type { Board, Cost, Split } from '../../src/experiments/types.ts';
@@ -8,7 +8,7 @@ import { withCue } from '../../src/methods/compose.ts';
 import { methods } from '../../src/methods/registry.ts';
 import type { Prompt } from '../../src/methods/types.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
-import type { EngineApi } from '../../src/rpc/contract.ts';
+import type { EngineApi, StorageChoice } from '../../src/rpc/contract.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import {
   deleteContestantRecords,
@@ -20,7 +20,7 @@ import {
 } from '../../src/storage/customizations.ts';
 import { readRun } from '../../src/storage/runs.ts';
 import { needTask, updateTask } from '../../src/storage/tasks.ts';
-import type { ContestantRecord } from '../../src/storage/types.ts';
+import type { ContestantRecord, ResultRecord } from '../../src/storage/types.ts';
 import { dropPatch } from './adapters.ts';
 import { exclusive, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, splitOf, type TaskData } from './task-data.ts';
@@ -128,6 +128,7 @@ export async function board(session: Session, taskId: string, split: Split): Pro
   const [contestants, results] = await Promise.all([listContestants(taskId), listResults(taskId, split)]);
   const { loaded, job } = session;
   const modelId = modelOf(session, data);
+  const heldBy = await heldWays(results);
   const busy = new Map<string, 'scoring'>();
   if (job?.kind === 'measuring' && job.contestantId !== undefined) busy.set(job.contestantId, 'scoring');
   const marks = new Map(methods.map((method) => [method.id, method.mark]));
@@ -136,7 +137,7 @@ export async function board(session: Session, taskId: string, split: Split): Pro
     split,
     metric,
     contestants,
-    results: new Map(results.map((result) => [result.contestantId, result])),
+    results: new Map(results.map((result) => [result.contestantId, { ...result, held: heldBy.get(result.id) }])),
     now: { metricId: task.metricId, modelId, datasetVersion: record.version, splitSeed: task.seed, shares: task.shares },
     longestAnswer: (prompt) =>
       loaded === undefined || loaded.record.id !== modelId ? undefined : longestAnswerOf(data, loaded.renderer, prompt),
@@ -146,6 +147,25 @@ export async function board(session: Session, taskId: string, split: Split): Pro
     mark: (method) => marks.get(method),
     testOpenedAt: task.testOpenedAt,
   });
+}
+
+/** How the model was held for each result, by result id. Plans that come to the numbers of the file are one way. */
+async function heldWays(results: readonly ResultRecord[]): Promise<ReadonlyMap<string, NonNullable<BoardResult['held']>>> {
+  const plans = new Set(results.flatMap(({ heldAs }) => heldAs ?? []));
+  // One way is told apart from nothing: the files need not be opened.
+  const byModel = new Map<string, readonly StorageChoice[]>();
+  if (plans.size > 1) {
+    const { storageChoices } = await import('./models.ts');
+    // A model whose files are gone still has its scores.
+    for (const id of new Set(results.map(({ modelId }) => modelId))) byModel.set(id, await storageChoices(id).catch(() => []));
+  }
+  return new Map(
+    results.flatMap(({ id, modelId, heldAs }) => {
+      if (heldAs === undefined) return [];
+      const choice = byModel.get(modelId)?.find(({ storage }) => storage === heldAs);
+      return [[id, { key: choice?.exact === true ? 'exact' : heldAs, words: choice?.types ?? heldAs }]];
+    }),
+  );
 }
 
 export async function compare(contestantId: string, againstId: string, split: Split): ReturnType<EngineApi['compare']> {

@@ -59,6 +59,7 @@ async function measureOne(
     splitSeed: task.seed,
     shares: task.shares,
     longestAnswer,
+    heldAs: loaded.engine.storage,
   };
   const before = await readResult(contestant.id, split);
   const goOn = before !== undefined && !before.complete && sameConditions(before, conditions);
@@ -114,11 +115,11 @@ async function measureOne(
   await countCost(session, contestant, data);
 }
 
-type Conditions = Pick<ResultRecord, 'metricId' | 'modelId' | 'datasetVersion' | 'splitSeed' | 'shares' | 'longestAnswer'>;
+type Conditions = Pick<ResultRecord, 'metricId' | 'modelId' | 'datasetVersion' | 'splitSeed' | 'shares' | 'longestAnswer' | 'heldAs'>;
 /** Answers under other conditions cannot stand beside these in one result. */
 function sameConditions(before: Conditions, now: Conditions): boolean {
-  const key = ({ metricId, modelId, datasetVersion, splitSeed, shares, longestAnswer }: Conditions): string =>
-    JSON.stringify([metricId, modelId, datasetVersion, splitSeed, shares.train, shares.validation, shares.test, longestAnswer]);
+  const key = ({ metricId, modelId, datasetVersion, splitSeed, shares, longestAnswer, heldAs = 'f32' }: Conditions): string =>
+    JSON.stringify([metricId, modelId, datasetVersion, splitSeed, shares.train, shares.validation, shares.test, longestAnswer, heldAs]);
   return key(before) === key(now);
 }
 
