@@ -7,6 +7,7 @@ import { needContestant } from '../../src/storage/customizations.ts';
 import { patchOf } from './adapters.ts';
 import { exclusive, needLoaded, type Session } from './session.ts';
 import { createTextStream } from './text-stream.ts';
+import { tuneWhenIdle } from './tuning.ts';
 
 /** Chats wait for one another; for anything else on the GPU they do not. After an abort the reply is what was written. @throws 'engine/busy', 'text/too-long' */
 export function chat(session: Session, request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply> {
@@ -14,6 +15,10 @@ export function chat(session: Session, request: ChatRequest, onText: (piece: str
     exclusive(session, { kind: 'answering', what: 'a reply is being written' }, () => reply(session, request, onText, signal)),
   );
   session.chats = next.catch(() => undefined);
+  void next.then(
+    () => tuneWhenIdle(session),
+    () => undefined, // whoever asked is told
+  );
   return next;
 }
 

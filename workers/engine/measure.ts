@@ -11,6 +11,7 @@ import { promptCost } from './contestants.ts';
 import { clock } from './progress.ts';
 import { exclusive, type Job, needLoaded, needLoadedModel, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, splitOf, type TaskData } from './task-data.ts';
+import { tuneWhenIdle } from './tuning.ts';
 
 /** While rows come, they are written this often; the last write is at the end. */
 const SAVE_MS = 1000;
@@ -34,6 +35,7 @@ export async function measure(
       await measureOne(session, job, contestant, data, split, onProgress, signal);
     }
   });
+  void tuneWhenIdle(session);
 }
 
 async function measureOne(

@@ -14,6 +14,7 @@ import { createTokenizer } from '../../src/text/tokenizer.ts';
 import { storageChoices as choicesOf } from './memory.ts';
 import { clock } from './progress.ts';
 import { exclusive, type Session, sessionGpu, statusOf, unload } from './session.ts';
+import { rememberedTuning } from './tuning.ts';
 
 export function pickedSource({ path, file }: PickedFile): ByteSource {
   return {
@@ -158,6 +159,7 @@ export async function loadModel(
     );
     const engine = await createEngine(gpu, source, {
       storage: record.storage,
+      tuning: await rememberedTuning(gpu),
       signal,
       onProgress: (done: number) => tick(`Loading ${record.name}`, done),
     });

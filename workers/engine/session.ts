@@ -35,6 +35,8 @@ export interface Session {
   job: Job | undefined;
   /** The last chat; the next one waits for it, since columns answer one after the other. */
   chats: Promise<unknown>;
+  /** Kernels are being measured, which is no job: it makes way for any. */
+  tuning: boolean;
   /** Resolves with the browser's words when the device is lost. */
   readonly lost: Promise<string>;
   readonly sayLost: (why: string) => void;
@@ -42,7 +44,7 @@ export interface Session {
 
 export function createSession(gpuApi: GPU | undefined, templates: TemplateRenderer): Session {
   const { promise: lost, resolve: sayLost } = deferred<string>();
-  return { gpuApi, templates, gpu: undefined, loaded: undefined, job: undefined, chats: Promise.resolve(), lost, sayLost };
+  return { gpuApi, templates, gpu: undefined, loaded: undefined, job: undefined, chats: Promise.resolve(), tuning: false, lost, sayLost };
 }
 
 export function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
