@@ -1,49 +1,104 @@
-// node src/cli/run.mjs export-bundled WEIGHTS.safetensors OUT [--name NAME] [--matrices q8_0|f16|f32]: the trainer's float32 weights as a GGUF file with
-// config.json, tokenizer.json, tokenizer_config.json, generation_config.json and a model card (README.md) beside it. The card names --seed and --tokens of
-// the training, and holds the table that acceptance printed into the file --acceptance.
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+// node src/cli/run.mjs export-bundled --training DIR [--weights FILE] [--python PYTHON] [--final] [--out DIR] [--items N] [--scores N]
+// One command from a training run to the files that the site ships: the newest weights of the run in DIR (or those of a snapshot, FILE) as a GGUF file,
+// config.json, tokenizer.json, tokenizer_config.json and generation_config.json beside it, the trainer's own float32 answers (float32-scores.json), and the
+// card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim. --items 0 leaves the table
+// out. The training may go on meanwhile.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { openGpu } from '../engine/gpu.ts';
 import { configFromHuggingFace } from '../formats/hf-config.ts';
 import { expectedTensors } from '../formats/llama-tensors.ts';
+import { readSafetensors } from '../formats/safetensors.ts';
+import { openBench } from './acceptance/bench.ts';
+import { formatRow } from './acceptance/row.ts';
+import { COMPARED } from './acceptance/rows.ts';
+import { DEFAULT_ITEMS, DEFAULT_SEED, lastLine, measure, parseScores, readScores, SCORES_FILE } from './acceptance/table.ts';
+import { dawn } from './node/dawn.ts';
 import { writeBundle } from './world/bundle.ts';
-import { modelCard, recipeHash } from './world/card.ts';
+import { CARD_FILE, type Card, modelCard, recipeHash } from './world/card.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values } = parseArgs({
   options: {
+    training: { type: 'string' },
+    weights: { type: 'string' },
+    python: { type: 'string', default: 'python3' },
+    final: { type: 'boolean', default: false },
     name: { type: 'string', default: 'vale-micro' },
+    out: { type: 'string' },
     matrices: { type: 'string', default: 'q8_0' },
     model: { type: 'string', default: 'src/cli/world/model' },
-    seed: { type: 'string', default: '1' },
-    tokens: { type: 'string', default: '0' },
-    acceptance: { type: 'string' },
+    items: { type: 'string', default: String(DEFAULT_ITEMS) },
+    scores: { type: 'string', default: '1000' },
   },
 });
-const [weights, out] = positionals;
-const { matrices } = values;
-if (
-  weights === undefined ||
-  out === undefined ||
-  !statSync(weights, { throwIfNoEntry: false }) ||
-  !(matrices === 'q8_0' || matrices === 'f16' || matrices === 'f32')
-) {
-  console.error('export-bundled WEIGHTS.safetensors OUT [--name NAME] [--matrices q8_0|f16|f32]');
+const { training, matrices, name } = values;
+const folder = (of: string | undefined): of is string =>
+  of !== undefined && statSync(of, { throwIfNoEntry: false })?.isDirectory() === true;
+if (!folder(training) || !(matrices === 'q8_0' || matrices === 'f16' || matrices === 'f32')) {
+  console.error(
+    'export-bundled --training DIR [--weights FILE.safetensors] [--python PYTHON] [--final] [--out DIR] [--items N] [--scores N]',
+  );
   process.exit(2);
 }
-const description = 'A small model of its own small world, the Vale, made by the Maquette project from generated texts. MIT licence.';
-const bytes = writeBundle({ model: path.resolve(values.model), weights, out, name: values.name, matrices, description });
-const read = (file: string): unknown => JSON.parse(readFileSync(path.join(values.model, file), 'utf8'));
-const config = configFromHuggingFace(read('config.json'), read('generation_config.json'));
-const card = modelCard({
-  name: values.name,
-  parameters: expectedTensors(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-  megabytes: bytes / 1e6,
-  matrices,
-  seed: Number(values.seed),
-  tokens: Number(values.tokens),
-  recipe: recipeHash(process.cwd()),
-  acceptance: values.acceptance === undefined ? '' : readFileSync(values.acceptance, 'utf8'),
-});
-writeFileSync(path.join(out, 'README.md'), card);
-console.log(`${path.join(out, `${values.name}.gguf`)}: ${(bytes / 1e6).toFixed(2)} MB`);
+const out = values.out ?? path.join('public/models', name);
+const work = mkdtempSync(path.join(tmpdir(), 'export-bundled-'));
+
+/** What the trainer prints. @throws where it fails */
+function trainer(...args: readonly string[]): string {
+  const generator = `node "${path.join(import.meta.dirname, 'train-bundled.mjs')}" --tokenizer "${path.resolve(values.model)}"`;
+  const script = ['src/cli/python/train_bundled.py', '--folder', path.resolve(training ?? ''), '--generator', generator];
+  const run = spawnSync(values.python, [...script, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1e8 });
+  if (run.status !== 0) throw new Error(`${values.python} train_bundled.py ended with ${run.status ?? run.error?.message ?? 'a signal'}.`);
+  return run.stdout;
+}
+
+const started = performance.now();
+const note = (text: string): void => console.error(`${((performance.now() - started) / 1000).toFixed(0)} s: ${text}`);
+try {
+  const weights = values.weights ?? path.join(work, 'weights.safetensors');
+  if (values.weights === undefined) note(trainer('--export', weights).trim());
+  const { metadata } = readSafetensors(new Uint8Array(readFileSync(weights)), path.basename(weights));
+  const million = /^(\d+)M\.safetensors$/.exec(path.basename(weights));
+  const tokens = Number(metadata.get('tokens') ?? Number(million?.[1] ?? 0) * 1e6);
+
+  const description = 'A small model of its own small world, the Vale, made by the Maquette project from generated texts. MIT licence.';
+  const bytes = writeBundle({ model: path.resolve(values.model), weights, out, name, matrices, description });
+  note(`${path.join(out, `${name}.gguf`)}: ${(bytes / 1e6).toFixed(2)} MB`);
+
+  const asked = ['--weights', path.resolve(weights), '--scores', values.scores, '--scores-seed', String(DEFAULT_SEED)];
+  const scores = parseScores(trainer(...asked));
+  // Question by question only where the table compares: the file stays small.
+  const right = Object.fromEntries(COMPARED.map((exam) => [exam, scores.right[exam]]));
+  writeFileSync(path.join(out, SCORES_FILE), `${JSON.stringify({ ...scores, tokens, right }, null, 1)}\n`);
+  note(`float32 scores of ${scores.items} questions an exam`);
+
+  const items = Number(values.items);
+  const read = (file: string): unknown => JSON.parse(readFileSync(path.join(values.model, file), 'utf8'));
+  const config = configFromHuggingFace(read('config.json'), read('generation_config.json'));
+  const card: Card = {
+    ...{ name, file: `${name}.gguf`, licence: 'MIT', interim: !values.final, bytes, matrices },
+    parameters: expectedTensors(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    training: { seed: Number(metadata.get('seed') ?? 1), tokens, recipe: recipeHash(process.cwd()) },
+  };
+  const write = (of: Card): void => {
+    writeFileSync(path.join(out, CARD_FILE), `${JSON.stringify(of, null, 1)}\n`);
+    writeFileSync(path.join(out, 'README.md'), modelCard(of));
+  };
+  write(card);
+  if (items > 0) {
+    const gpu = await openGpu(dawn());
+    const bench = await openBench(gpu, path.resolve(out), DEFAULT_SEED, items);
+    const rows = await measure(bench, { scores: readScores(out), onRows: (some) => console.log(some.map(formatRow).join('\n')) });
+    bench.dispose();
+    gpu.device.destroy();
+    console.log(lastLine(rows));
+    write({ ...card, acceptance: { seed: DEFAULT_SEED, items, rows } });
+  }
+  note('done');
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
+process.exit(0);

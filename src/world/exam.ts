@@ -36,6 +36,10 @@ const labels =
   (options: EpisodeOptions, swap = false) =>
   (draw: Draw): WorldDocument =>
     labelQuestion(draw, options, swap);
+const arithmeticExams = (steps: number): Readonly<Record<string, (draw: Draw) => WorldDocument>> => ({
+  [`arithmetic ${steps} steps`]: (draw) => arithmetic(draw, { steps, how: 'steps' }),
+  [`arithmetic ${steps} direct`]: (draw) => arithmetic(draw, { steps, how: 'direct' }),
+});
 /** By name: what one draws from to ask one such question. Names are what the log and the acceptance table print. */
 export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
   'labels noun k=0': labels({ form: 'noun', shots: 0 }),
@@ -58,10 +62,10 @@ export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
   reading: reading,
   canon: (draw) => canon(draw),
   contradiction,
-  'arithmetic 1 steps': (draw) => arithmetic(draw, { steps: 1, how: 'steps' }),
-  'arithmetic 1 direct': (draw) => arithmetic(draw, { steps: 1, how: 'direct' }),
-  'arithmetic 3 steps': (draw) => arithmetic(draw, { steps: 3, how: 'steps' }),
-  'arithmetic 3 direct': (draw) => arithmetic(draw, { steps: 3, how: 'direct' }),
+  ...arithmeticExams(1),
+  ...arithmeticExams(2),
+  ...arithmeticExams(3),
+  ...arithmeticExams(4),
   'tracking 3 steps': (draw) => tracking(draw, { steps: 3, how: 'steps' }),
   'tracking 3 direct': (draw) => tracking(draw, { steps: 3, how: 'direct' }),
   'summary line': (draw) => summary(draw, { form: 'line' }),

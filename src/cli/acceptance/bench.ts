@@ -26,15 +26,20 @@ export interface Bench {
   readonly bytes: number;
   /** Greedy replies, in the order of the questions. */
   replies(questions: readonly (readonly Message[])[], patch?: Patch, maxTokens?: number): Promise<string[]>;
-  /** How many of an exam's questions are answered so that all checks pass. */
+  /** Of an exam's questions: is the answer such that all checks pass? An exam is asked once, however many rows use it. */
   passed(name: string): Promise<Count>;
-  /** How many are answered with exactly the gold answer, which is what the trainer counts. */
-  exact(name: string): Promise<Count>;
+  /** Of an exam's questions, in their order: is the answer exactly the gold one, which is what the trainer counts? */
+  exact(name: string): Promise<readonly boolean[]>;
   dispose(): void;
 }
 export interface Count {
   readonly right: number;
   readonly n: number;
+}
+
+interface Answered {
+  readonly documents: readonly WorldDocument[];
+  readonly said: readonly string[];
 }
 
 /** Tokens of the longest answer of these documents, and some more: a reply that runs on is wrong anyway. */
@@ -61,10 +66,14 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     }
     return out;
   };
-  const count = async (name: string, right: (document: WorldDocument, said: string) => boolean): Promise<Count> => {
+  const asked = new Map<string, Promise<Answered>>();
+  const ask = (name: string): Promise<Answered> => {
+    const known = asked.get(name);
+    if (known !== undefined) return known;
     const documents = exam(name, seed, items);
-    const said = await replies(documents.map(messagesOf), undefined, room(renderer, documents));
-    return { right: documents.filter((document, i) => right(document, said[i])).length, n: documents.length };
+    const answered = replies(documents.map(messagesOf), undefined, room(renderer, documents)).then((said) => ({ documents, said }));
+    asked.set(name, answered);
+    return answered;
   };
   return {
     engine,
@@ -74,8 +83,14 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     items,
     bytes: files.reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0),
     replies,
-    passed: (name) => count(name, passes),
-    exact: (name) => count(name, ({ gold }, said) => said === gold),
+    passed: async (name) => {
+      const { documents, said } = await ask(name);
+      return { right: documents.filter((document, i) => passes(document, said[i])).length, n: documents.length };
+    },
+    exact: async (name) => {
+      const { documents, said } = await ask(name);
+      return documents.map(({ gold }, i) => said[i] === gold);
+    },
     dispose: () => engine.dispose(),
   };
 }

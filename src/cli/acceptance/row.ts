@@ -1,4 +1,4 @@
-import { type Interval, wilson } from '../../lib/stats.ts';
+import { bootstrapInterval, type Interval, mean, wilson } from '../../lib/stats.ts';
 import type { Count } from './bench.ts';
 
 export type Verdict = 'PASS' | 'FAIL' | 'SKIP';
@@ -45,6 +45,22 @@ export function difference(row: string, what: string, a: Count, b: Count, thresh
     threshold: `>= ${(100 * threshold).toFixed(0)} points`,
     verdict: interval.high < threshold ? 'FAIL' : 'PASS',
     note: `${percent(p)} against ${percent(q)}${note === '' ? '' : `; ${note}`}`,
+  };
+}
+/** A mean of numbers of 0 to 1 (or of -1 to 1), with its bootstrap interval. It fails where the whole interval is on the wrong side. */
+export function average(
+  row: string,
+  what: string,
+  values: readonly number[],
+  threshold: { readonly side: 'at least' | 'at most'; readonly value: number; readonly text: string },
+  seed: number,
+  note = '',
+): Row {
+  const interval = bootstrapInterval(values, seed);
+  const failed = threshold.side === 'at least' ? interval.high < threshold.value : interval.low > threshold.value;
+  return {
+    ...{ row, what, interval, note, measured: mean(values), n: values.length, threshold: threshold.text },
+    verdict: failed ? 'FAIL' : 'PASS',
   };
 }
 /** A share that is told and asks for nothing. */

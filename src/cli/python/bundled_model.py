@@ -95,8 +95,8 @@ class Llama(nn.Module):
     def matrices(self):
         return [getattr(layer, name) for layer in self.layers for name in LINEARS]
 
-    def hugging_face(self):
-        """Tensors by their Hugging Face names; the head is the embedding."""
+    def named(self):
+        """Parameters by their Hugging Face names; the head is the embedding."""
         out = {'model.embed_tokens.weight': self.embed, 'model.norm.weight': self.norm}
         for i, layer in enumerate(self.layers):
             for name in LINEARS:
@@ -104,11 +104,20 @@ class Llama(nn.Module):
                 out[f'model.layers.{i}.{block}.{name}.weight'] = getattr(layer, name)
             out[f'model.layers.{i}.input_layernorm.weight'] = layer.input_norm
             out[f'model.layers.{i}.post_attention_layernorm.weight'] = layer.mlp_norm
-        return {name: value.detach().float().contiguous() for name, value in out.items()}
+        return out
+
+    def hugging_face(self):
+        return {name: value.detach().float().contiguous() for name, value in self.named().items()}
+
+    @torch.no_grad()
+    def take(self, tensors):
+        """Weights by their Hugging Face names, as hugging_face() gives them."""
+        for name, value in self.named().items():
+            value.copy_(tensors[name])
 
 
-def write_safetensors(path, tensors):
-    header, at = {}, 0
+def write_safetensors(path, tensors, metadata):
+    header, at = {'__metadata__': metadata}, 0
     for name, value in tensors.items():
         size = value.numel() * 4
         header[name] = {'dtype': 'F32', 'shape': list(value.shape), 'data_offsets': [at, at + size]}
@@ -119,6 +128,19 @@ def write_safetensors(path, tensors):
         file.write(struct.pack('<Q', len(text)) + text)
         for value in tensors.values():
             file.write(value.numpy().astype('<f4').tobytes())
+
+
+def read_safetensors(path):
+    """Tensors by name, and the file's metadata."""
+    with open(path, 'rb') as file:
+        size = struct.unpack('<Q', file.read(8))[0]
+        header = json.loads(file.read(size))
+        data = file.read()
+    metadata = header.pop('__metadata__', {})
+    if any(entry['dtype'] != 'F32' for entry in header.values()):
+        raise ValueError(f'{path} is not in float32.')
+    view = lambda entry: torch.frombuffer(bytearray(data[slice(*entry['data_offsets'])]), dtype=torch.float32).view(entry['shape'])
+    return {name: view(entry) for name, entry in header.items()}, metadata
 
 
 class Muon:

@@ -4,6 +4,7 @@
     python train_bundled.py --folder DIR --export OUT.safetensors     the weights of the last checkpoint, float32, by Hugging Face names
     python train_bundled.py --folder DIR --pack OUT.pt                 the checkpoint at half the size; as DIR/checkpoint.pt it goes on
     python train_bundled.py --folder DIR --scores 300                 exact matches of each exam in float32, as JSON
+        --weights FILE.safetensors                                     of those weights (an export, a snapshot), not of the last checkpoint
     python train_bundled.py --folder DIR --speed                      tokens a second, float32 against bfloat16
 
 DIR holds checkpoint.pt (replaced whole), log.txt, and snapshots/ (float32 weights every 5 M tokens: the best is chosen by the acceptance table, never by
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bundled_model import CONFIG, Llama, Muon, write_safetensors
+from bundled_model import CONFIG, Llama, Muon, read_safetensors, write_safetensors
 
 torch.set_num_threads(1)
 MAGIC, WEIGHT_ONE = 0x4C415631, 200
@@ -40,9 +41,10 @@ parser.add_argument('--minutes', type=float, default=1e9)
 parser.add_argument('--precision', choices=('float32', 'bfloat16'), default='bfloat16')
 parser.add_argument('--tokens-per-step', type=int, default=1536)
 parser.add_argument('--export')
+parser.add_argument('--weights', help='for --scores: weights that --export wrote')
 parser.add_argument('--pack')
 parser.add_argument('--speed', action='store_true')
-parser.add_argument('--scores', type=int, help='questions of each exam: prints {seed, items, scores} in float32')
+parser.add_argument('--scores', type=int, help='questions of each exam: prints {seed, items, scores, right} in float32')
 parser.add_argument('--scores-seed', type=int, default=2026)
 args = parser.parse_args()
 os.makedirs(os.path.join(args.folder, 'snapshots'), exist_ok=True)
@@ -118,9 +120,9 @@ def train_step(batch, rate):
 
 
 @torch.no_grad()
-def exact_matches(items):
-    """Share of answers that greedy decoding would give whole: each token is the likeliest after the right ones before it."""
-    right = 0
+def right_answers(items):
+    """Of each item: would greedy decoding give the answer whole? So it is where each token is the likeliest after the right ones before it."""
+    right = []
     for at in range(0, len(items), 32):
         some = items[at:at + 32]
         texts = [item['prompt'] + item['answer'] for item in some]
@@ -133,8 +135,12 @@ def exact_matches(items):
         for row, item in enumerate(some):
             first = len(item['prompt']) - 1
             said = (hidden[row, first:first + len(item['answer'])].float() @ model.embed.T).argmax(-1).tolist()
-            right += said == item['answer']
-    return right / max(1, len(items))
+            right.append(said == item['answer'])
+    return right
+
+
+def exact_matches(items):
+    return sum(right_answers(items)) / max(1, len(items))
 
 
 def save(step, tokens_of_log):
@@ -185,10 +191,15 @@ def evaluate(items, names, count):
     return ' | '.join(f'{name} {100 * exact_matches([item for item in items if item["name"] == name][:count]):.0f}' for name in names)
 
 
+def about(step):
+    """What an export says of itself."""
+    return {'tokens': str(step * args.tokens_per_step), 'seed': str(args.seed)}
+
+
 def main():
     step, logged = load()
     if args.export:
-        write_safetensors(args.export, model.hugging_face())
+        write_safetensors(args.export, model.hugging_face(), about(step))
         print(f'{args.export}: weights after {step * args.tokens_per_step / 1e6:.2f} M tokens')
         return
     if args.pack:
@@ -199,10 +210,21 @@ def main():
         return
     if args.scores:
         args.precision = 'float32'
+        tokens = step * args.tokens_per_step
+        if args.weights:
+            tensors, metadata = read_safetensors(args.weights)
+            model.take(tensors)
+            tokens = int(metadata.get('tokens', 0))
         stream = generator('--exam', str(args.scores), '--seed', str(args.scores_seed)).stdout
         items = [json.loads(line) for line in stream]
-        scores = {name: exact_matches([item for item in items if item['name'] == name]) for name in dict.fromkeys(item['name'] for item in items)}
-        print(json.dumps({'seed': args.scores_seed, 'items': args.scores, 'tokens': step * args.tokens_per_step, 'scores': scores}, indent=1))
+        names = dict.fromkeys(item['name'] for item in items)
+        right = {name: right_answers([item for item in items if item['name'] == name]) for name in names}
+        print(json.dumps({
+            'seed': args.scores_seed, 'items': args.scores, 'tokens': tokens,
+            'scores': {name: sum(one) / len(one) for name, one in right.items()},
+            # Question by question, so that another engine's answers can be compared one by one.
+            'right': {name: ''.join('1' if is_right else '0' for is_right in one) for name, one in right.items()},
+        }, indent=1))
         return
     if args.speed:
         for precision in ('float32', 'bfloat16', 'float32', 'bfloat16'):
@@ -233,7 +255,7 @@ def main():
             losses, since = [], step
             if tokens - logged >= 1e6:
                 if tokens // 5e6 != logged // 5e6:
-                    write_safetensors(inside(f'snapshots/{tokens // 1000000:04d}M.safetensors'), model.hugging_face())
+                    write_safetensors(inside(f'snapshots/{tokens // 1000000:04d}M.safetensors'), model.hugging_face(), about(step))
                 logged = tokens
             save(step, logged)
             saved, cpu = time.time(), time.process_time()
@@ -242,7 +264,7 @@ def main():
         if stop or tokens >= total or (time.time() - started) / 60 > args.minutes:
             save(step, logged)
             if tokens >= total:
-                write_safetensors(inside('final.safetensors'), model.hugging_face())
+                write_safetensors(inside('final.safetensors'), model.hugging_face(), about(step))
             log(f'ends at {tokens / 1e6:.2f} M tokens ({"asked to" if stop else "as planned"}) | {evaluate(items, names, 200)}')
             return
         if os.path.exists(inside('PAUSE')):
