@@ -1,4 +1,5 @@
-// linear_forward_few: linear_forward for one or two rows, as decoding has them: one row x 4 columns a thread, no arithmetic on rows that are not there.
+// linear_forward_few: linear_forward for one or two rows, as decoding has them: one row x 4 columns a thread (_few_sum), no arithmetic on rows that are not
+// there.
 // Bindings and the order of each sum are those of linear_forward, so that a row's numbers do not depend on how many rows there are.
 //
 // dispatch: x: ceil(N / 4 / WG), y: M.
@@ -16,25 +17,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) loca
   let N = params.N;
   let column = (wg.x + params.first) * WG + local.x;
   if (column * 4u >= N) { return; }
-  let K4 = K / 4u;
-  let w0 = column * 4u * K4;
-  let w1 = min(column * 4u + 1u, N - 1u) * K4;
-  let w2 = min(column * 4u + 2u, N - 1u) * K4;
-  let w3 = min(column * 4u + 3u, N - 1u) * K4;
-  let x0 = wg.y * K4;
-  var a0 = vec4<f32>();
-  for (var k = 0u; k + 1u < K4; k += 2u) {
-    let p0 = weight8(w0 + k);
-    let p1 = weight8(w1 + k);
-    let p2 = weight8(w2 + k);
-    let p3 = weight8(w3 + k);
-    a0 += transpose(mat4x4<f32>(p0[0], p1[0], p2[0], p3[0])) * x[x0 + k];
-    a0 += transpose(mat4x4<f32>(p0[1], p1[1], p2[1], p3[1])) * x[x0 + k + 1u];
-  }
-  if (K4 % 2u == 1u) {
-    let k = K4 - 1u;
-    a0 += transpose(mat4x4<f32>(weight4(w0 + k), weight4(w1 + k), weight4(w2 + k), weight4(w3 + k))) * x[x0 + k];
-  }
+  var a0 = few_sum(column, N, wg.y);
   for (var r = 0u; r < low_rank_fours(); r++) { a0 += low_rank_up(column, r) * low_rank_hidden(wg.y, r); }
   let y0 = wg.y * params.stride4 + params.column4 + column;
   y[y0] = start(y0) + a0;

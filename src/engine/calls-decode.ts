@@ -1,5 +1,5 @@
 // The kernels that a step of generation has of its own, as a plan records them.
-import { PIECES } from './calls.ts';
+import { type Matrix, PIECES } from './calls.ts';
 import type { Call, Gpu } from './gpu.ts';
 import type { ModelConfig, Sampling, Tensor } from './types.ts';
 
@@ -62,6 +62,52 @@ export function attentionDecode(
       flops: SLOW * 2 * B * spans * NH * HS,
     },
   ];
+}
+
+/** Rows up to which the linears of one input share a dispatch: with more of them, each fills the device by itself. */
+const FEW = 2;
+/** The storage that some matrices have in common, each in one shard; else undefined. */
+function commonStorage(matrices: readonly Matrix[]): string | undefined {
+  const [{ dtype }] = matrices[0].map(({ tensor }) => tensor);
+  return matrices.every((shards) => shards.length === 1 && shards[0].tensor.dtype === dtype) ? dtype : undefined;
+}
+const outputs = (w: Matrix): number => w[0].tensor.shape[0];
+
+/** y = x w^T of three linears, (M, N) = (M, K) (N, K), in one call; undefined where they cannot share one. The same bits as of linearForward. */
+export function linearForwardThree(
+  ys: readonly [Tensor, Tensor, Tensor],
+  x: Tensor,
+  ws: readonly [Matrix, Matrix, Matrix],
+): Call | undefined {
+  const [M, K] = x.shape;
+  const storage = commonStorage(ws);
+  const widths = ws.map(outputs);
+  if (storage === undefined || M > FEW || widths.some((n) => n % 4 !== 0)) return undefined;
+  const [w, w1, w2] = ws.map((shards) => shards[0].tensor);
+  const all = widths.reduce((sum, n) => sum + n, 0);
+  return {
+    kernel: `linear_forward_three_${storage}`,
+    overrides: { K },
+    tensors: [ys[0], x, w, w1, w2, ys[1], ys[2]],
+    params: widths,
+    grid: [Math.ceil(all / 4 / 32), M],
+    flops: 3 * 2 * M * K * all,
+  };
+}
+/** y = silu(x gate^T) * (x up^T) in one call, as above. */
+export function linearForwardSwiglu(y: Tensor, x: Tensor, gate: Matrix, up: Matrix): Call | undefined {
+  const [M, K] = x.shape;
+  const storage = commonStorage([gate, up]);
+  const N = outputs(gate);
+  if (storage === undefined || M > FEW || N % 4 !== 0) return undefined;
+  return {
+    kernel: `linear_forward_swiglu_${storage}`,
+    overrides: { K },
+    tensors: [y, x, gate[0].tensor, up[0].tensor],
+    params: [N],
+    grid: [Math.ceil(N / 4 / 32), M],
+    flops: 3 * 4 * M * K * N,
+  };
 }
 
 /** What a step of R rows ends in: their next input `tokens` (R) and its place `rows` (R, 2), one position further; `history` (S, R), the tokens of each step;

@@ -16,6 +16,13 @@ function readers(kernel: string, ...files: readonly string[]): Readonly<Record<s
   return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [`_weights_${storage}`, ...files]]));
 }
 
+/** A kernel over so many matrices of one storage: see `kernelSource` for copies. */
+function copies(kernel: string, matrices: number): Readonly<Record<string, readonly string[]>> {
+  const files = (storage: string): string[] =>
+    Array.from({ length: matrices }, (_, i) => `_weights_${storage} _few_sum${i === 0 ? '' : ` +${i}`}`);
+  return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [...files(storage), kernel]]));
+}
+
 /** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
 export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   argmax: ['argmax'],
@@ -29,10 +36,12 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   ...readers('linear_forward_add_lora', '_start_residual', '_low_rank', 'linear_forward'),
   ...readers('linear_forward', '_start_zero', '_low_rank_none', 'linear_forward'),
   ...readers('linear_forward_lora', '_start_zero', '_low_rank', 'linear_forward'),
-  ...readers('linear_forward_few_add', '_start_residual', '_low_rank_none', 'linear_forward_few'),
-  ...readers('linear_forward_few_add_lora', '_start_residual', '_low_rank', 'linear_forward_few'),
-  ...readers('linear_forward_few', '_start_zero', '_low_rank_none', 'linear_forward_few'),
-  ...readers('linear_forward_few_lora', '_start_zero', '_low_rank', 'linear_forward_few'),
+  ...readers('linear_forward_few_add', '_start_residual', '_low_rank_none', '_few_sum', 'linear_forward_few'),
+  ...readers('linear_forward_few_add_lora', '_start_residual', '_low_rank', '_few_sum', 'linear_forward_few'),
+  ...readers('linear_forward_few', '_start_zero', '_low_rank_none', '_few_sum', 'linear_forward_few'),
+  ...readers('linear_forward_few_lora', '_start_zero', '_low_rank', '_few_sum', 'linear_forward_few'),
+  ...copies('linear_forward_three', 3),
+  ...copies('linear_forward_swiglu', 2),
   log_probability: ['log_probability'],
   log_sum_exp: ['log_sum_exp'],
   lora_down: ['_lora', '_keep_all', 'lora_down'],
@@ -370,16 +379,28 @@ function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   return pieces;
 }
 
-/** The text of a variant: its constants and its files joined. */
+/** The text of a variant: its constants and its files joined. "a b +2" are the files a and b copied: what they declare has _2 at the end of its name, and their
+ *  bindings are two further on. */
 export function kernelSource(kernel: string, constants: Readonly<Record<string, number>> = {}): string {
   const files = VARIANTS[kernel];
   if (files === undefined) throw new AppError('gpu/kernel', `There is no kernel named ${kernel}.`);
-  const sources = files.map((file) => {
-    const source = SOURCES[`../../shaders/${file}.wgsl`];
-    if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);
-    return source;
+  const sources = files.map((entry) => {
+    const [names, copy] = entry.split(' +');
+    const text = names.split(' ').map(fileSource).join('\n');
+    return copy === undefined ? text : copied(text, Number(copy));
   });
   return [...Object.entries(constants).map(([name, value]) => `const ${name}: u32 = ${value}u;`), ...sources].join('\n');
+}
+function fileSource(file: string): string {
+  const source = SOURCES[`../../shaders/${file}.wgsl`];
+  if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);
+  return source;
+}
+function copied(text: string, copy: number): string {
+  const declared = [...text.matchAll(/\bfn (\w+)|\bvar<[^>]*> (\w+)/g)].map(([, fn, variable]) => fn ?? variable);
+  return text
+    .replace(new RegExp(`\\b(${declared.join('|')})\\b`, 'g'), `$1_${copy}`)
+    .replace(/@binding\((\d+)\)/g, (_, binding) => `@binding(${Number(binding) + copy})`);
 }
 
 /** A compiled kernel, made once for each set of overrides. The bind group layout is read from the declarations, so that a variant may leave a binding unused. */

@@ -16,7 +16,7 @@ import {
   ropeForward,
   swigluForward,
 } from './calls.ts';
-import { attentionDecode } from './calls-decode.ts';
+import { attentionDecode, linearForwardSwiglu, linearForwardThree } from './calls-decode.ts';
 import { type Call, createTensor, destroyBuffer, type Gpu, type MemoryKind, type Plan, tensorBytes } from './gpu.ts';
 import { GROUPS, type GroupName, type LoadedPatch } from './patch.ts';
 import type { Linear, ModelConfig, Tensor } from './types.ts';
@@ -234,11 +234,18 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
       record(...linearForward(y, x, linears[which], residual, part));
     };
 
+    /** A step of decoding whose linears of one input have no parts of their own: they may share a dispatch. */
+    const single = (name: GroupName): boolean => cache !== undefined && shape.T === 1 && patch?.loaded.groups[layer][name] === undefined;
+
     record(rmsnormForward(a.xn1, a.rstd1, a.x, attentionNorm, eps));
     lowRank('qkv', a.xn1);
-    linear('qkv', a.q, a.xn1, 'q_proj');
-    linear('qkv', a.k, a.xn1, 'k_proj');
-    linear('qkv', a.v, a.xn1, 'v_proj');
+    const qkv = single('qkv') && linearForwardThree([a.q, a.k, a.v], a.xn1, [linears.q_proj, linears.k_proj, linears.v_proj]);
+    if (qkv) record(qkv);
+    else {
+      linear('qkv', a.q, a.xn1, 'q_proj');
+      linear('qkv', a.k, a.xn1, 'k_proj');
+      linear('qkv', a.v, a.xn1, 'v_proj');
+    }
     if (cache === undefined) {
       const keys = { ...a.k, shape: [shape.B, shape.T, config.NKV * config.HS] };
       record(ropeForward(a.q, a.k, weights.angles, rows, shape, config));
@@ -257,9 +264,13 @@ export function forward(plan: Plan, { config, weights, acts, shape, patch, cache
 
     record(rmsnormForward(a.xn2, a.rstd2, a.x2, mlpNorm, eps));
     lowRank('gateUp', a.xn2);
-    linear('gateUp', a.gate, a.xn2, 'gate_proj');
-    linear('gateUp', a.up, a.xn2, 'up_proj');
-    record(swigluForward(h, a.gate, a.up));
+    const mlp = single('gateUp') && linearForwardSwiglu(h, a.xn2, linears.gate_proj, linears.up_proj);
+    if (mlp) record(mlp);
+    else {
+      linear('gateUp', a.gate, a.xn2, 'gate_proj');
+      linear('gateUp', a.up, a.xn2, 'up_proj');
+      record(swigluForward(h, a.gate, a.up));
+    }
     lowRank('down', h);
     linear('down', next, h, 'down_proj', a.x2);
   });
