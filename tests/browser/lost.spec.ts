@@ -82,7 +82,38 @@ test('a GPU that dies while it trains: the best is kept, and the model loads aga
   });
 });
 
-test('a tab that trains asks before it closes; closed, its run is stopped and its best kept; a second tab may not train meanwhile', async ({
+/** The second tab sees the run of the first go on, may not use the GPU, and works on with all that needs none. */
+async function watches(second: Page): Promise<void> {
+  const foot = second.getByRole('contentinfo');
+  await expect(foot).toContainText(/Another tab: Training\sLoRA: step \d+ of \d+/, { timeout: 30_000 });
+  const step = async () => Number(/step (\d+)/.exec((await foot.textContent()) ?? '')?.[1]);
+  const before = await step();
+  await expect(async () => expect(await step()).toBeGreaterThan(before)).toPass();
+  await expect(second.getByText('Goes on in another tab, watched here')).toBeVisible();
+  const run = second.locator('.runcard');
+  await expect(run).toContainText(/Step \d+ of \d+/);
+  await expect(run).toContainText('can be stopped there');
+  await expect(second.getByRole('button', { name: 'Stop and keep best' })).toBeHidden();
+  await expect(second.getByRole('button', { name: /^Train LoRA/ })).toBeDisabled();
+  await expect(second.getByText('The GPU is at work for another tab; what runs is named at the foot of the page.')).toBeVisible();
+  await goTo(second, 'Chat');
+  await expect(second.getByText('The GPU is at work for another tab; what runs is named at the foot of the page.')).toBeVisible();
+  // What needs the GPU is refused with its reason, wherever it is asked for.
+  await goTo(second, 'Models');
+  await second.getByRole('button', { name: /^(Load|Use in this task)$/ }).click();
+  const refused = await expectCode(second, 'engine/other-tab', 30_000);
+  await expect(refused).toContainText('The GPU is at work for another tab.');
+  // Rows need no GPU.
+  await goTo(second, 'Data');
+  await second.getByRole('button', { name: 'Edit row 1', exact: true }).click();
+  await second.getByLabel(/^What should come out/).fill('A robot named Zed.');
+  await second.getByRole('button', { name: 'Save the row' }).click();
+  await expect(second.getByRole('cell', { name: 'A robot named Zed.' })).toBeVisible();
+  await goTo(second, 'Train');
+  await expect(second.locator('.runcard')).toContainText(/Step \d+ of \d+/);
+}
+
+test('a tab that trains asks before it closes; closed, its run is stopped and its best kept; a second tab watches meanwhile', async ({
   browser,
 }) => {
   const { context, page } = await openSite(browser, { model: smallModel(), rows: ROWS });
@@ -92,9 +123,7 @@ test('a tab that trains asks before it closes; closed, its run is stopped and it
   const second = await context.newPage();
   await second.goto('/');
   await goTo(second, 'Train');
-  await second.getByRole('button', { name: /^Train LoRA/ }).click();
-  const refused = await expectCode(second, 'engine/other-tab', 30_000);
-  await expect(refused).toContainText('Another tab is training.');
+  await watches(second);
   await second.close();
 
   const asked = new Promise<string>((resolve) => {

@@ -6,7 +6,7 @@ import type { DeviceReport, EngineApi } from '../../src/rpc/contract.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import { eraseEverything } from '../../src/storage/erase.ts';
 import { interruptedRuns } from '../../src/storage/runs.ts';
-import { exclusive, JOB_LOCK, needLoaded, type Session, sessionGpu, statusOf, unload } from './session.ts';
+import { exclusive, needLoaded, RUN_LOCK, type Session, sessionGpu, statusOf, unload } from './session.ts';
 
 /** A module that could not be fetched says so. @throws 'app/part-missing' */
 async function part<T>(load: () => Promise<T>): Promise<T> {
@@ -43,7 +43,7 @@ function fetchAll(): void {
 /** A run of a closed tab ends as stopped, its best kept. */
 async function recover(): Promise<void> {
   if ((await interruptedRuns()).length === 0) await freeUnreferenced();
-  else await (await trained()).endInterruptedRuns(JOB_LOCK);
+  else await (await trained()).endInterruptedRuns(RUN_LOCK);
 }
 
 export function engineApi(session: Session): EngineApi {

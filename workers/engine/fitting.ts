@@ -17,7 +17,7 @@ import { checkShots, promptBytes, promptCost } from './contestants.ts';
 import { encodeTraining, withSettingsThatTakeLess } from './fit-plan.ts';
 import { keepTrained } from './keep-trained.ts';
 import { createRunLog, type RunLog } from './run-log.ts';
-import { exclusive, JOB_LOCK, type Loaded, needLoaded, type Session } from './session.ts';
+import { exclusive, type Loaded, needLoaded, RUN_LOCK, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, rowLimitOf, type TaskData } from './task-data.ts';
 
 /** One training at a time on a device, whichever tab it is in. @throws 'engine/other-tab', 'engine/busy', and as the method */
@@ -27,16 +27,10 @@ export function runFit(
   onEvent: (event: FitEvent) => void,
   signal: AbortSignal,
 ): Promise<ContestantRecord> {
-  return navigator.locks.request(JOB_LOCK, { ifAvailable: true }, (lock) => {
-    if (lock === null) {
-      throw new AppError('engine/other-tab', 'Another tab is training.', {
-        why: 'One GPU cannot train two things at once without both being slow.',
-        fix: 'Wait until the other tab is done, or stop it there.',
-      });
-    }
-    const what = `${spec.name} is being trained`;
-    return exclusive(session, { kind: 'training', what, taskId: spec.taskId }, () => train(session, spec, onEvent, signal));
-  });
+  const what = `${spec.name} is being trained`;
+  return exclusive(session, { kind: 'training', what, taskId: spec.taskId }, () =>
+    navigator.locks.request(RUN_LOCK, () => train(session, spec, onEvent, signal)),
+  );
 }
 
 async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord> {

@@ -6,8 +6,12 @@ import type { ModelStatus } from '../../src/rpc/contract.ts';
 import type { ModelRecord } from '../../src/storage/types.ts';
 import type { PromptRenderer, TemplateRenderer, Tokenizer } from '../../src/text/types.ts';
 
-/** Held by the tab that trains. */
-export const JOB_LOCK = 'maquette gpu-job';
+/** Held by the tab whose job uses the GPU now: the others watch it. */
+const JOB_LOCK = 'maquette gpu-job';
+/** Held by the tab that trains, so that a run whose tab is gone is known as one. */
+export const RUN_LOCK = 'maquette training';
+/** Two jobs that follow each other closely in different tabs are not in each other's way. */
+const LOCK_WAIT_MS = 300;
 
 export interface Loaded {
   readonly record: ModelRecord;
@@ -64,7 +68,7 @@ export function sessionGpu(session: Session): Promise<Gpu> {
   return session.gpu;
 }
 
-/** Runs `work` as the one job on the GPU. @throws 'engine/busy' with what runs */
+/** Runs `work` as the one job on the GPU. @throws 'engine/busy' with what runs, 'engine/other-tab' */
 export async function exclusive<T>(session: Session, job: Job, work: (job: Job) => Promise<T>): Promise<T> {
   if (session.job !== undefined) {
     throw new AppError('engine/busy', `The GPU is busy: ${session.job.what}.`, {
@@ -75,9 +79,28 @@ export async function exclusive<T>(session: Session, job: Job, work: (job: Job) 
   }
   session.job = job;
   try {
-    return await work(job);
+    // Deleting takes no time of the GPU.
+    return job.kind === 'deleting' ? await work(job) : await alone(() => work(job));
   } finally {
     session.job = undefined;
+  }
+}
+
+/** One job at a time on a device, whichever tab it is in. @throws 'engine/other-tab' */
+async function alone<T>(work: () => Promise<T>): Promise<T> {
+  let begun = false;
+  try {
+    return await navigator.locks.request(JOB_LOCK, { signal: AbortSignal.timeout(LOCK_WAIT_MS) }, () => {
+      begun = true;
+      return work();
+    });
+  } catch (error) {
+    if (begun) throw error;
+    throw new AppError('engine/other-tab', 'The GPU is at work for another tab.', {
+      why: 'It does one thing at a time. What the other tab does is shown at the foot of this page; everything that needs no GPU can be done here meanwhile.',
+      fix: 'Wait until the other tab is done, or stop it there.',
+      cause: error,
+    });
   }
 }
 

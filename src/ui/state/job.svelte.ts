@@ -1,5 +1,6 @@
 import { isAbort } from '../../lib/error.ts';
 import type { Progress } from '../../rpc/contract.ts';
+import { elsewhere } from './elsewhere.svelte.ts';
 import { live } from './live.svelte.ts';
 
 export interface JobSpec {
@@ -24,6 +25,8 @@ class JobState {
   contestantId = $state.raw<string | undefined>();
   stopping = $state(false);
   busy = $derived(this.current !== undefined);
+  /** Who has the GPU: this tab or another one. */
+  gpuBusy = $derived(this.busy || elsewhere.job !== undefined);
   #controller: AbortController | undefined;
 
   /**
@@ -43,11 +46,13 @@ class JobState {
     this.stopping = false;
     const ask = (event: BeforeUnloadEvent) => event.preventDefault();
     if (spec.guard === true) window.addEventListener('beforeunload', ask);
+    if (spec.kind !== 'importing') elsewhere.tell({ spec });
     live.say(`${VERBS[spec.kind]} ${spec.name}: started.`);
     try {
       const result = await work(controller.signal, (p) => {
         this.progress = p;
         if (p.contestantId !== undefined) this.contestantId = p.contestantId;
+        if (spec.kind !== 'importing') elsewhere.tell({ spec, progress: p, contestantId: this.contestantId });
       });
       live.say(controller.signal.aborted ? `${VERBS[spec.kind]} ${spec.name}: stopped.` : `${VERBS[spec.kind]} ${spec.name}: done.`);
       return result;
@@ -60,6 +65,7 @@ class JobState {
       throw error;
     } finally {
       window.removeEventListener('beforeunload', ask);
+      if (spec.kind !== 'importing') elsewhere.tell(undefined);
       this.current = undefined;
       this.progress = undefined;
       this.contestantId = undefined;

@@ -9,6 +9,7 @@ import type { Message } from '../../text/types.ts';
 import { duration, score } from '../format.ts';
 import { app } from './app.svelte.ts';
 import { board } from './board.svelte.ts';
+import { elsewhere } from './elsewhere.svelte.ts';
 import { job } from './job.svelte.ts';
 import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
@@ -59,7 +60,9 @@ export class RunView {
       this.#curves.set(event.name, points);
       if (event.name !== 'loss') this.redraw(true);
     } else if (event.kind === 'sample') {
-      this.samples = [...this.samples, event];
+      // A tab that came late has it from the run's record already.
+      const known = this.samples.filter(({ step, name }) => step !== event.step || name !== event.name);
+      this.samples = [...known, { step: event.step, name: event.name, text: event.text }];
     } else if (event.kind === 'best') {
       this.best = event;
     } else {
@@ -109,8 +112,32 @@ class TrainState {
   method = $derived<MethodDeclaration | undefined>(this.methods.find((m) => m.id === this.methodId) ?? this.methods[0]);
   shownRun = $derived(this.runs.find((run) => run.id === this.shownId) ?? this.runs[0]);
   view = $derived(this.now ?? (this.shownRun === undefined ? undefined : RunView.of(this.shownRun)));
+  /** The run of this task that goes on in another tab: it is watched here. */
+  watched = $derived(!this.running && this.now !== undefined);
   #taskId: string | undefined;
   #asked = 0;
+
+  constructor() {
+    elsewhere.onFit((event) => {
+      if (this.running) return;
+      if (event !== undefined) this.#watch(event);
+      else if (this.now !== undefined) {
+        this.now = undefined;
+        void this.open(this.#taskId).catch((cause: unknown) => live.fail(cause));
+      }
+    });
+  }
+  /** Takes up another tab's run: from its first event, or from what its record has so far. */
+  #watch(event: FitEvent): void {
+    const told = elsewhere.job;
+    if (told === undefined || told.spec.kind !== 'training' || told.spec.taskId !== this.#taskId) return;
+    if (event.kind === 'started') this.now = new RunView();
+    else if (this.now === undefined) {
+      const begun = this.runs.find(({ status }) => status === 'fitting');
+      if (begun !== undefined) this.now = RunView.of(begun);
+    }
+    this.now?.take(event);
+  }
 
   async open(taskId: string | undefined): Promise<void> {
     if (taskId !== this.#taskId) {
@@ -183,6 +210,7 @@ class TrainState {
             spec,
             (event) => {
               view.take(event);
+              elsewhere.tellFit(event);
               if (event.kind === 'progress') {
                 onProgress({ what: 'Training', done: event.step, total: event.steps, unit: 'steps', secondsLeft: event.secondsLeft });
               } else if (event.kind === 'point' && event.name === 'validation loss') {
