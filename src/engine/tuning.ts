@@ -19,10 +19,13 @@ interface Family {
   readonly rows: readonly number[];
 }
 
+/** The calls of linear_forward, whatever they start from and whatever part they have. */
+const TILE = /^linear_forward(?!_few|_wide|_three|_swiglu)/;
+
 /** linear_forward, a tile of 8 rows a thread, as linear_forward_few, one row a thread: the same sums in the same order, so the same bits. */
 function asFew(call: Call): Call {
   const [M, N, ...others] = call.params ?? [];
-  if (!/^linear_forward(?!_few)/.test(call.kernel) || typeof M !== 'number' || typeof N !== 'number') return call;
+  if (!TILE.test(call.kernel) || typeof M !== 'number' || typeof N !== 'number') return call;
   const [stride4, column4, , ...part] = others;
   return {
     ...call,
@@ -39,8 +42,26 @@ function tileFrom(rows: number): Variant {
   return { name: `from ${rows}`, rewrite: (call) => (few(call) ? asFew(call) : call) };
 }
 
-/** What is chosen on a device. The first variant of each is what runs until then. */
-export const FAMILIES: readonly Family[] = [{ name: 'tile of 8 rows', variants: [3, 5, 9, 17].map(tileFrom), rows: [4, 8, 16] }];
+/** linear_forward in tiles of 8 columns a thread, not 4. */
+function asWide(call: Call): Call {
+  const [, N, , , tall] = call.params ?? [];
+  if (!TILE.test(call.kernel) || typeof N !== 'number' || typeof tall !== 'number') return call;
+  const x = Math.ceil(N / 8 / (64 / tall));
+  return { ...call, kernel: call.kernel.replace('linear_forward', 'linear_forward_wide'), grid: [x, call.grid[1] ?? 1] };
+}
+
+/** What is chosen on a device, in the order in which it rewrites a call. The first variant of each is what runs until then. */
+export const FAMILIES: readonly Family[] = [
+  { name: 'tile of 8 rows', variants: [3, 5, 9, 17].map(tileFrom), rows: [4, 8, 16] },
+  {
+    name: 'tile columns',
+    variants: [
+      { name: '4', rewrite: (call) => call },
+      { name: '8', rewrite: asWide },
+    ],
+    rows: [8, 64, 256],
+  },
+];
 
 /** What the first variants are called. */
 export const untuned: Tuning['chosen'] = Object.fromEntries(FAMILIES.map(({ name, variants }) => [name, variants[0].name]));
@@ -59,7 +80,7 @@ export function variantNames(chosen: Tuning['chosen']): string {
 const CLEARLY = 0.92;
 /** One submit of a measurement; and how often each variant is measured, in turns. */
 const SUBMIT_SECONDS = 0.008;
-const ROUNDS = 4;
+const ROUNDS = 6;
 
 /** The fastest variant of each family on a linear of this model. Undefined where `stop` said so: nobody waits for it, so it looks before every submit. */
 export async function chooseVariants(
@@ -69,17 +90,16 @@ export async function chooseVariants(
   stop: () => boolean,
 ): Promise<Tuning['chosen'] | undefined> {
   const chosen: Record<string, string> = {};
-  for (const { name, variants, rows } of FAMILIES) {
+  /** What was chosen of the families after the one that is measured. */
+  let after = (call: Call): Call => call;
+  for (const { name, variants, rows } of FAMILIES.toReversed()) {
     const seconds = variants.map(() => 0);
     for (const M of rows) {
       const [x, y] = [createTensor(gpu, 'measure x', 'activations', [M, C]), createTensor(gpu, 'measure y', 'activations', [M, F])];
       try {
         const calls = linearForward(y, x, model.layers[0].linears.gate_proj);
-        const each = await measureCalls(
-          gpu,
-          variants.map(({ rewrite }) => calls.map(rewrite)),
-          stop,
-        );
+        const ways = variants.map(({ rewrite }) => calls.map((call) => after(rewrite(call))));
+        const each = await measureCalls(gpu, ways, stop);
         if (each === undefined) return undefined;
         // A share of the first's, so that every M counts alike.
         for (const [i, s] of each.entries()) seconds[i] += s / each[0];
@@ -88,7 +108,10 @@ export async function chooseVariants(
       }
     }
     const best = seconds.indexOf(Math.min(...seconds));
-    chosen[name] = variants[seconds[best] < CLEARLY * seconds[0] ? best : 0].name;
+    const winner = variants[seconds[best] < CLEARLY * seconds[0] ? best : 0];
+    chosen[name] = winner.name;
+    const before = after;
+    after = (call) => before(winner.rewrite(call));
   }
   return chosen;
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { randomTensors, randomTokens, SHAPES } from '../../src/cli/bench/shapes.ts';
 import { type LowRankSite, linearForward } from '../../src/engine/calls.ts';
 import { createEngine } from '../../src/engine/engine.ts';
+import { STORAGES } from '../../src/engine/gpu.ts';
 import { FAMILIES, untuned, useVariants } from '../../src/engine/tuning.ts';
 import { type Engine, greedy, type Tuning } from '../../src/engine/types.ts';
 import { testGpu } from '../support/gpu.ts';
@@ -22,32 +23,36 @@ afterAll(async () => {
   useVariants(await testGpu(), untuned);
 });
 
-test.each([3, 8, 11, 16])('a linear of %i rows has the same bits in every variant, with a residual and a low-rank part', async (M) => {
-  const gpu = await testGpu();
-  const [K, N, rank] = [36, 25, 5];
-  const { tensor } = await matrixOf('f16', [N, K], randoms(N * K, 1));
-  const [x, residual] = [await tensorOf([M, K], randoms(M * K, 2)), await tensorOf([M, 28], randoms(M * 28, 3))];
-  const h = await tensorOf(
-    [M, 8],
-    randoms(M * 8, 4).map((value, i) => (i % 8 < rank ? value : 0)),
-  );
-  const [A, B] = [await tensorOf([rank, K], randoms(rank * K, 5)), await tensorOf([N, rank], randoms(N * rank, 6))];
-  const site: LowRankSite = { place: 0, rank, A, B, scale: 1, index: 0, hidden: 0 };
-  const part = { site, h, scales: await tensorOf([1], Float32Array.of(0.5)) };
-  for (const family of FAMILIES) {
-    const results: string[] = [];
-    for (const { name } of family.variants) {
-      useVariants(gpu, { [family.name]: name });
-      const y = await emptyTensor([M, 28]);
-      await runCalls(...linearForward(y, x, [{ tensor, first: 0 }], residual, part));
-      const got = await readFloats(y);
-      expect(got.filter((_, i) => i % 28 < N).every(Number.isFinite)).toBe(true);
-      results.push(got.filter((_, i) => i % 28 < N).join());
+test.each(STORAGES.flatMap((storage) => (storage === 'f16' ? [3, 8, 11, 16, 70] : [9, 70]).map((M) => [M, storage] as const)))(
+  'a linear of %i rows of %s has the same bits in every variant, with a residual and a low-rank part',
+  async (M, storage) => {
+    const gpu = await testGpu();
+    const [K, N, rank] = [storage.startsWith('q') ? 64 : 36, 25, 5];
+    const { tensor } = await matrixOf(storage, [N, K], randoms(N * K, 1));
+    const [x, residual] = [await tensorOf([M, K], randoms(M * K, 2)), await tensorOf([M, 28], randoms(M * 28, 3))];
+    const h = await tensorOf(
+      [M, 8],
+      randoms(M * 8, 4).map((value, i) => (i % 8 < rank ? value : 0)),
+    );
+    const [A, B] = [await tensorOf([rank, K], randoms(rank * K, 5)), await tensorOf([N, rank], randoms(N * rank, 6))];
+    const site: LowRankSite = { place: 0, rank, A, B, scale: 1, index: 0, hidden: 0 };
+    const part = { site, h, scales: await tensorOf([1], Float32Array.of(0.5)) };
+    for (const family of FAMILIES) {
+      const results: string[] = [];
+      for (const { name } of family.variants) {
+        useVariants(gpu, { [family.name]: name });
+        const [y, z] = [await emptyTensor([M, 28]), await emptyTensor([M, 28])];
+        const matrix = [{ tensor, first: 0 }];
+        await runCalls(...linearForward(y, x, matrix, residual, part), ...linearForward(z, x, matrix));
+        const got = [...(await readFloats(y)), ...(await readFloats(z))].filter((_, i) => i % 28 < N);
+        expect(got.every(Number.isFinite)).toBe(true);
+        results.push(got.join());
+      }
+      expect(new Set(results).size).toBe(1);
     }
-    expect(new Set(results).size).toBe(1);
-  }
-  useVariants(gpu, untuned);
-});
+    useVariants(gpu, untuned);
+  },
+);
 
 test('the fastest variants are measured, used, named, and taken over where device and kernels are the same', async () => {
   const prompts = Array.from({ length: 6 }, (_, i) => randomTokens(`prompt ${i}`, 9, config.V));
@@ -71,13 +76,15 @@ test('the fastest variants are measured, used, named, and taken over where devic
   expect([engine.tuning, engine.kernels, engine.memory]).toEqual([undefined, kernels, memory]);
 
   let longest = 0;
-  let last = performance.now();
+  const began = performance.now();
+  let last = began;
   const tuning = await engine.tune(() => {
     longest = Math.max(longest, performance.now() - last);
     last = performance.now();
     return false;
   });
-  console.log(`chosen ${JSON.stringify(tuning?.chosen)}, looked at least every ${longest.toFixed(0)} ms`);
+  const took = ((performance.now() - began) / 1000).toFixed(1);
+  console.log(`chosen ${JSON.stringify(tuning?.chosen)} in ${took} s, looked at least every ${longest.toFixed(0)} ms`);
   expect(tuning).toBeDefined();
   expect(engine.tuning).toEqual(tuning);
   for (const { name, variants } of FAMILIES) {
