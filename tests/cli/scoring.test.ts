@@ -9,8 +9,9 @@ test('64 rows side by side are those of one at a time, at least 3 times as many 
   const gpu = await testGpu();
   const { config } = SHAPES.find(({ name }) => name === 'A')!; // the sizes of stories260k
   const engine = await createEngine(gpu, { config, tensors: () => randomTensors(config) }, { storage: 'f32' });
-  const { ratios, different } = await measureScoring(gpu, engine, 64, 1);
+  await engine.tune(() => false); // as after a first answer
+  const { rowsPerSecond, different } = await measureScoring(gpu, engine, 64, 3);
   engine.dispose();
   expect(different).toBe(0);
-  expect(ratios[0]).toBeGreaterThan(3);
+  expect(rowsPerSecond.together / rowsPerSecond.alone).toBeGreaterThan(3);
 });
