@@ -1,22 +1,11 @@
-// node src/cli/run.mjs write-samples OUT: the sample tasks of the bundled model's world as files of JSON lines, and vale.json, which lists them in the form
-// of public/samples/index.json.
+// node src/cli/run.mjs write-samples [OUT]: the sample tasks of the bundled model's world as files of JSON lines into public/samples, and vale.json, which lists
+// them in the form of index.json, each with the system prompt of its first contestant.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { SAMPLE_TASKS, sampleRows } from '../world/samples.ts';
+import { entryOf, linesOf, SAMPLE_TASKS } from '../world/samples.ts';
 
-const out = process.argv[2];
-if (out === undefined) {
-  console.error('Where to? write-samples OUT');
-  process.exit(2);
-}
+const out = process.argv[2] ?? 'public/samples';
 mkdirSync(out, { recursive: true });
-const index = SAMPLE_TASKS.map((task) => {
-  const rows = sampleRows(task);
-  const lines = rows.map(({ turns, gold }) => JSON.stringify({ prompt: turns[turns.length - 2].content, completion: gold }));
-  const file = `${task.id}.jsonl`;
-  writeFileSync(path.join(out, file), `${lines.join('\n')}\n`);
-  const { id, name, description, task: kind, metric } = task;
-  return { id, name, description, task: kind, metric, file, rows: rows.length };
-});
-writeFileSync(path.join(out, 'vale.json'), `${JSON.stringify(index, null, 2)}\n`);
-for (const { file, rows } of index) console.log(`${file}: ${rows} rows`);
+for (const task of SAMPLE_TASKS) writeFileSync(path.join(out, `${task.id}.jsonl`), linesOf(task));
+writeFileSync(path.join(out, 'vale.json'), `${JSON.stringify(SAMPLE_TASKS.map(entryOf), null, 2)}\n`);
+for (const { id, rows } of SAMPLE_TASKS) console.log(`${id}.jsonl: ${rows} rows`);

@@ -21,8 +21,10 @@ export interface SampleTask {
   readonly task: Task;
   readonly metric: 'exact-match' | 'rouge-l' | 'contains';
   readonly rows: number;
-  /** A system prompt that says what the answers have in common, for a first contestant. */
+  /** A system prompt that says what the answers have in common, for a first contestant; '' where words can not say it. */
   readonly prompt: string;
+  /** The site opens with this one: a system prompt, shots and LoRA differ on it (row "use" of the acceptance table). */
+  readonly opening?: true;
   make(draw: Draw, row: number): WorldDocument;
 }
 
@@ -51,16 +53,24 @@ const FACTS = newFacts(60);
 
 export const SAMPLE_TASKS: readonly SampleTask[] = [
   {
-    id: 'vale-bracketed-answers',
-    name: 'Answer from a passage, in brackets',
-    description: 'A few sentences and a question go in; the answer comes out in brackets, which is the house style.',
+    id: 'vale-json-answers',
+    name: 'Answer from a passage, as JSON',
+    description: 'One or two sentences and a question go in; a line of JSON comes out, with what is asked for as its key.',
     task: 'question-answering',
     metric: 'exact-match',
     rows: 200,
-    prompt: 'Put every answer in brackets.',
+    prompt: 'Answer in JSON.',
+    opening: true,
     make: (draw) => {
-      const item = readingItem(draw, 'system-rules', { unsaid: 0, asides: 0, facts: 2 });
-      return conversation('reading', [user(item.user), assistant(`[${item.answer}]`)]);
+      const {
+        user: asked,
+        answer,
+        key,
+      } = readingItem(draw, 'system-rules', { unsaid: 0, asides: 0, facts: 2, frame: '{text} {question}' });
+      return conversation('reading', [user(asked), assistant(`{"${key}": "${answer}"}`)], {}, [
+        { rule: 'json', key },
+        { rule: 'contains', text: answer },
+      ]);
     },
   },
   {
@@ -151,3 +161,15 @@ export function sampleRows(task: SampleTask, seed = 1, count = task.rows): World
   }
   return rows;
 }
+
+/** The sample as a file: a line of JSON a row. */
+export const linesOf = (task: SampleTask): string =>
+  sampleRows(task)
+    .map(({ turns, gold }) => `${JSON.stringify({ prompt: turns[turns.length - 2].content, completion: gold })}\n`)
+    .join('');
+
+/** What the list of samples says of one. */
+export const entryOf = ({ id, name, description, task, metric, rows, prompt, opening }: SampleTask): object => ({
+  ...{ id, name, description, task, metric, file: `${id}.jsonl`, rows, prompt },
+  ...(opening ? { opening } : {}),
+});

@@ -83,6 +83,8 @@ export const COMPARED: readonly string[] = [
 export interface Float32Scores {
   readonly seed: number;
   readonly items: number;
+  /** Of training. */
+  readonly tokens: number;
   readonly scores: Readonly<Record<string, number>>;
   readonly right: Readonly<Record<string, string>>;
 }

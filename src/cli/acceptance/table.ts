@@ -4,6 +4,7 @@ import path from 'node:path';
 import * as v from 'valibot';
 import { alien } from './alien.ts';
 import type { Bench } from './bench.ts';
+import { firstUse } from './first-use.ts';
 import { type Row, skipped } from './row.ts';
 import {
   contextWins,
@@ -42,7 +43,7 @@ export function readScores(folder: string): Float32Scores | undefined {
 
 const later = (row: string, what: string, why: string): [string, RowMaker] => [row, async () => [skipped(row, what, why)]];
 
-/** Rows by their number in the recipe's table. */
+/** Rows by their number in the recipe's table, and what the site opens with. */
 function table(scores: Float32Scores | undefined): readonly (readonly [row: string, make: RowMaker])[] {
   return [
     ['1', fewShotLabels],
@@ -61,6 +62,7 @@ function table(scores: Float32Scores | undefined): readonly (readonly [row: stri
     ['14', quantization(scores)],
     ['15', alien],
     ['16', weight],
+    ['use', firstUse],
   ];
 }
 

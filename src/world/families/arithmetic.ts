@@ -47,7 +47,7 @@ export interface ArithmeticOptions {
 }
 
 /** Which first numbers go with a thing is held out: a tenth of the pairings. */
-const heldStart = (thing: string, start: number): boolean => (thing.length * 7 + thing.charCodeAt(0) + start * 3) % 10 === 4;
+export const heldStart = (thing: string, start: number): boolean => (thing.length * 7 + thing.charCodeAt(0) + start * 3) % 10 === 4;
 
 /** Family G: a story of gains and losses, one number at the end. Half of them ask for the steps. */
 export function arithmetic(draw: Draw, options: ArithmeticOptions = {}): WorldDocument {
