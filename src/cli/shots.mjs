@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { dawnEnvironment, findOrInstallBrowser } from './environment.mjs';
 
-const env = { ...dawnEnvironment(), CHROME_PATH: findOrInstallBrowser() };
+const env = { ...dawnEnvironment(), CHROME_PATH: findOrInstallBrowser(), MAQUETTE_SHOTS: '1' };
 const node = (args) => spawnSync(process.execPath, args, { stdio: 'inherit', env }).status ?? 1;
 const built = node(['node_modules/vite/bin/vite.js', 'build']);
 process.exit(built === 0 ? node(['node_modules/@playwright/test/cli.js', 'test', '--config', 'tests/shots/playwright.config.ts']) : built);

@@ -31,7 +31,7 @@ export interface PickedFile {
 /** What was found in a choice of files, before anything is stored. */
 export interface ModelInspection {
   readonly name: string;
-  readonly format: 'safetensors' | 'gguf';
+  readonly format: 'safetensors' | 'gguf' | 'mlc';
   readonly architecture: string;
   readonly parameters: number;
   readonly fileBytes: number;
@@ -41,7 +41,7 @@ export interface ModelInspection {
   readonly hasTemplate: boolean;
   readonly choices: readonly StorageChoice[];
   /** Said before loading: ignored files, a missing template, weights that have 4 bits already. */
-  readonly notes: readonly string[];
+  readonly notes: readonly { readonly code: string; readonly text: string }[];
 }
 /** One way of holding a model's weights on the GPU, with what it takes there in bytes, before anything is loaded. */
 export interface StorageChoice {

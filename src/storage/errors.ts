@@ -37,15 +37,19 @@ export function asStorageError(error: unknown, bytes?: number): AppError {
   });
 }
 
-/** Not enough room. `bytes` is what was needed. */
-export function storageFull(bytes: number | undefined, cause?: unknown): AppError {
+/** Not enough room. `bytes` is what was needed, `kept` what this site keeps already. */
+export function storageFull(bytes: number | undefined, cause?: unknown, kept?: number): AppError {
   const needed = bytes === undefined ? 'What was to be saved' : inWords(bytes);
-  return new AppError('storage/full', `${needed} did not fit into the browser's storage. Nothing that was saved before is lost.`, {
-    why: 'The browser gives this page only so much room, and less when the disk is nearly full.',
-    fix: 'Delete a model or an adapter on the Models screen, or free space on the disk, then try again.',
-    facts: bytes === undefined ? {} : { bytesNeeded: bytes },
-    cause,
-  });
+  return new AppError(
+    'storage/full',
+    `${needed} did not fit into the browser's storage${kept === undefined ? '' : `, where ${inWords(kept)} of this site are kept`}. Nothing that was saved before is lost.`,
+    {
+      why: 'The browser gives this page only so much room, and less when the disk is nearly full.',
+      fix: 'Delete a model or an adapter on the Models screen, or free space on the disk, then try again.',
+      facts: { ...(bytes === undefined ? {} : { bytesNeeded: bytes }), ...(kept === undefined ? {} : { bytesKept: kept }) },
+      cause,
+    },
+  );
 }
 
 export function newerVersion(cause?: unknown): AppError {

@@ -1,5 +1,6 @@
 // A GPU that dies, a tab that closes, a second tab: each is said, and what was there is still there.
 import { type Browser, chromium, expect, type Page, test } from '@playwright/test';
+import { picture } from '../support/picture.ts';
 import { expectCode, kept, openSite, smallModel, startTraining } from '../support/screens.ts';
 import { ask, boardRow, goTo, ROWS } from '../support/site.ts';
 
@@ -49,6 +50,7 @@ test('a GPU that dies while rows are scored is said, nothing is lost, and a new 
     await crashGpu(page);
     const message = await expectCode(page, 'gpu/lost', 30_000);
     await expect(message).toContainText('what was saved is safe');
+    await picture(page, 'gpu-lost-scoring');
     await expect(page.getByRole('button', { name: 'Stop and keep what is done' })).toBeHidden({ timeout: 30_000 });
     const after = await kept(page);
     expect(after.rows).toBe(12);
@@ -62,6 +64,46 @@ test('a GPU that dies while rows are scored is said, nothing is lost, and a new 
   });
 });
 
+test('a GPU that dies while a model is loaded is said, the model stays, and loads in a new worker', async () => {
+  await ownBrowser(async (browser, baseURL) => {
+    const { page } = await openSite(browser, {}, baseURL);
+    // Reading goes on until the GPU is gone: the first slice of the weights is held back for as long.
+    await page.route(/assets\/engine-.*\.js$/, async (route) => {
+      const answer = await route.fetch();
+      const shim = `
+        const write = GPUQueue.prototype.writeBuffer, channel = new BroadcastChannel('loading');
+        let told = false;
+        GPUQueue.prototype.writeBuffer = function (...args) { if (!told) { told = true; channel.postMessage('begun'); } write.apply(this, args); };
+        const slice = Blob.prototype.arrayBuffer;
+        Blob.prototype.arrayBuffer = async function () { if (told && this.size > 1000) await new Promise((done) => setTimeout(done, 1500)); return slice.call(this); };
+      `;
+      await route.fulfill({ response: answer, body: `${shim}\n${await answer.text()}` });
+    });
+    await page.reload();
+    await goTo(page, 'Models');
+    await page.setInputFiles('[data-pick="files"]', [...smallModel().files]);
+    await page.getByLabel('Name').fill(smallModel().name);
+    const begun = page.evaluate(
+      () =>
+        new Promise<void>((resolve) => {
+          new BroadcastChannel('loading').onmessage = () => resolve();
+        }),
+    );
+    await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
+    await begun;
+    await crashGpu(page);
+    const message = await expectCode(page, 'gpu/lost', 30_000);
+    await expect(message).toContainText('Load the model again; what was saved is safe.');
+    await picture(page, 'gpu-lost-loading');
+    expect((await kept(page)).models).toEqual([smallModel().name]);
+    await page.unroute(/assets\/engine-.*\.js$/);
+    const load = page.getByRole('button', { name: 'Load', exact: true });
+    await expect(load).toBeEnabled({ timeout: 30_000 });
+    await load.click();
+    await loaded(page);
+  });
+});
+
 test('a GPU that dies while it trains: the best is kept, and the model loads again', async () => {
   await ownBrowser(async (browser, baseURL) => {
     const { page } = await openSite(browser, { model: smallModel(), rows: ROWS }, baseURL);
@@ -69,6 +111,7 @@ test('a GPU that dies while it trains: the best is kept, and the model loads aga
     await untilBest(page);
     await crashGpu(page);
     await expectCode(page, 'gpu/lost', 30_000);
+    await picture(page, 'gpu-lost-training');
     await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: 30_000 });
     await expect(async () => {
       expect((await kept(page)).runs).toMatchObject([{ status: 'stopped', checkpoint: false, contestantId: expect.any(String) }]);
@@ -93,6 +136,7 @@ async function watches(second: Page): Promise<void> {
   const run = second.locator('.runcard');
   await expect(run).toContainText(/Step \d+ of \d+/);
   await expect(run).toContainText('can be stopped there');
+  await picture(second, 'second-tab-watches');
   await expect(second.getByRole('button', { name: 'Stop and keep best' })).toBeHidden();
   await expect(second.getByRole('button', { name: /^Train LoRA/ })).toBeDisabled();
   await expect(second.getByText('The GPU is at work for another tab; what runs is named at the foot of the page.')).toBeVisible();

@@ -1,5 +1,6 @@
 // Without a GPU, or without enough of its memory: what to do is said with numbers, and everything that needs no GPU goes on.
 import { chromium, expect, type Page, test } from '@playwright/test';
+import { picture } from '../support/picture.ts';
 import { expectCode, kept, smallModel } from '../support/screens.ts';
 import { addModel, goTo, pasteRows, ROWS } from '../support/site.ts';
 
@@ -57,10 +58,15 @@ async function limitGpu(page: Page, bytes: number): Promise<void> {
       const made = create.call(this, d); sizes.set(made, d.size); return made;
     };
     GPUBuffer.prototype.destroy = function () { held -= sizes.get(this) ?? 0; sizes.delete(this); destroy.call(this); };
+    const push = GPUDevice.prototype.pushErrorScope, scopes = [];
+    GPUDevice.prototype.pushErrorScope = function (filter) {
+      scopes.push(filter); if (filter === 'out-of-memory') full = false;
+      push.call(this, filter);
+    };
     GPUDevice.prototype.popErrorScope = async function () {
+      const ours = scopes.pop() === 'out-of-memory' && full;
       const error = await pop.call(this);
-      if (error !== null || !full) return error;
-      full = false; return new GPUOutOfMemoryError('Not enough memory left.');
+      return error === null && ours ? new GPUOutOfMemoryError('Not enough memory left.') : error;
     };
   `;
   await page.route(/assets\/engine-.*\.js$/, async (route) => {
@@ -82,6 +88,27 @@ test('a model that does not fit is refused with its number, and one that fits lo
   await expect(message).toContainText(/smaller|16-bit|half/);
   console.log(`out of memory: ${((await message.textContent()) ?? '').replaceAll(/\s+/g, ' ')}`);
   expect((await kept(page)).models).toHaveLength(1);
+  await context.close();
+});
+
+test('a model that fits only quantized is offered so, with what each way takes, and loads at one press', async ({ browser }) => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await limitGpu(page, 200_000);
+  await page.goto('/');
+  await goTo(page, 'Models');
+  await page.setInputFiles('[data-pick="files"]', [...smallModel().files]);
+  await page.getByLabel('Name').fill('Tight');
+  await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
+  const message = await expectCode(page, 'gpu/out-of-memory', 30_000);
+  const ways = message.getByRole('button', { name: /^Hold it as .*, \d+ kB, and load$/ });
+  await expect(ways).toHaveText([/Half floats/, /8-bit/, /4-bit/]);
+  await picture(page, 'fits-only-quantized');
+  await ways.filter({ hasText: '8-bit' }).click();
+  const row = page.getByRole('row', { name: /Tight/ });
+  await expect(row).toContainText('on the GPU', { timeout: 30_000 });
+  await expect(page.getByRole('contentinfo')).toContainText('8-bit');
+  await expect(message).toBeHidden();
   await context.close();
 });
 

@@ -2,6 +2,7 @@
 // and weights that were trained on a base held otherwise.
 import path from 'node:path';
 import { expect, type Page, test } from '@playwright/test';
+import { picture } from '../support/picture.ts';
 import { ask, goTo, pasteRows, setSetting, trainAndWait } from '../support/site.ts';
 
 const FILE = path.resolve(import.meta.dirname, '../fixtures/quant/llama/gguf_q4_1/model.gguf');
@@ -16,6 +17,8 @@ test('a GGUF of 4 bits is kept as it is, answers and trains, and can be held in 
   await expect(offered(page).getByRole('radio', { name: /^As it is \(Q4_1\).*loses nothing, proposed$/ })).toBeChecked();
   await expect(offered(page).getByRole('radio', { name: /^8-bit \(Q8_0\).*to chat,.*to tune with LoRA/ })).toBeVisible();
   await expect(page.getByText(/Its weights have 4 bits already \(Q4_1\)/)).toBeVisible();
+  await expect(page.getByText('model/four-bits-already')).toBeVisible();
+  await picture(page, 'four-bits-already');
   await page.getByLabel('Name').fill('Four bits');
   await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
   const row = page.getByRole('row', { name: /Four bits/ });
@@ -45,4 +48,6 @@ test('a GGUF of 4 bits is kept as it is, answers and trains, and can be held in 
   const said =
     /Trained on 8-bit \(Q8_0\), and the model is held as Exact floats \(F32\) now: (none|\d) of 3 pinned prompts (is|are) answered differently\./;
   await expect(page.getByText(said)).toBeVisible();
+  await expect(page.getByText('adapter/other-numbers')).toBeVisible();
+  await picture(page, 'adapter-on-other-numbers');
 });

@@ -44,13 +44,13 @@ test('bfloat16 is held as it is', async () => {
 test('a GGUF of blocks is proposed as it is, and what has 4 bits already is said', async () => {
   const eight = await inspectModel(gguf('q8_0'));
   expect(names(eight.choices)).toEqual(['As it is (Q8_0)', 'Exact floats (F32)', 'Half floats (F16)', '4-bit (Q4_1 and Q8_0)']);
-  expect(eight.notes.join(' ')).not.toContain('4 bits');
+  expect(eight.notes.map(({ code }) => code)).not.toContain('model/four-bits-already');
   for (const type of ['q4_0', 'q4_1']) {
     const { choices, notes } = await inspectModel(gguf(type));
     const name = type.toUpperCase();
     expect(names(choices)).toEqual([`As it is (${name})`, 'Exact floats (F32)', 'Half floats (F16)', '8-bit (Q8_0)']);
     expect(choices[0]).toMatchObject({ exact: true, recommended: true });
-    expect(notes.join(' ')).toContain(`Its weights have 4 bits already (${name}).`);
+    expect(notes.find(({ code }) => code === 'model/four-bits-already')?.text).toContain(`Its weights have 4 bits already (${name}).`);
   }
 });
 

@@ -7,6 +7,7 @@ import { AppError } from '../../src/lib/error.ts';
 import type { ModelInspection, ModelStatus, PickedFile, Progress, StorageChoice } from '../../src/rpc/contract.ts';
 import { storingBlobs } from '../../src/storage/blob-writer.ts';
 import { freeUnreferenced, openBlob } from '../../src/storage/blobs.ts';
+import { storageFull } from '../../src/storage/errors.ts';
 import { deleteModelRecord, needModel, readModel, saveModel } from '../../src/storage/models.ts';
 import type { ModelRecord } from '../../src/storage/types.ts';
 import { createPromptRenderer } from '../../src/text/prompt.ts';
@@ -53,22 +54,28 @@ export async function inspectModel(files: readonly PickedFile[]): Promise<ModelI
   };
 }
 
-function notesOn(source: ModelSource, files: readonly PickedFile[]): string[] {
-  const notes: string[] = [];
+function notesOn(source: ModelSource, files: readonly PickedFile[]): ModelInspection['notes'] {
+  const notes: { code: string; text: string }[] = [];
+  const say = (code: string, text: string): unknown => notes.push({ code, text });
   const kept = new Set(source.files.map(({ name }) => name));
   const ignored = files.filter(({ path }) => !kept.has(path));
   if (ignored.length > 0) {
     const names = ignored.slice(0, 3).map(({ path }) => path);
-    notes.push(
+    say(
+      'model/files-left-out',
       `${ignored.length} ${ignored.length === 1 ? 'file is' : 'files are'} not part of the model and will be left out: ${names.join(', ')}${ignored.length > 3 ? ', …' : ''}.`,
     );
   }
   if (source.tokenizer.chatTemplate === undefined) {
-    notes.push('There is no chat template, so the model continues plain text: system text and input, each on lines of its own.');
+    say(
+      'model/no-template',
+      'There is no chat template, so the model continues plain text: system text and input, each on lines of its own.',
+    );
   }
   const fourBit = [...new Set(source.tensorInfos.map(({ dtype }) => dtype))].filter((dtype) => dtype === 'q4_0' || dtype === 'q4_1');
   if (fourBit.length > 0) {
-    notes.push(
+    say(
+      'model/four-bits-already',
       `Its weights have 4 bits already (${fourBit.map(typeName).join(' and ')}). As they are they stay bit for bit; rounded again to 8 bits they take more memory and lose a little more. They are never rounded to other 4 bits: in a SmolLM2 of 135 M weights that cost 17 % of perplexity.`,
     );
   }
@@ -109,7 +116,7 @@ export async function importModel(
   const source = await openModel(files.map(pickedSource));
   const total = source.files.reduce((sum, file) => sum + file.size, 0);
   const tick = clock(total, 'bytes', onProgress);
-  return storingBlobs(async (put) => {
+  const keep = storingBlobs(async (put) => {
     const kept: ModelRecord['files'][number][] = [];
     let before = 0;
     for (const file of source.files) {
@@ -138,6 +145,15 @@ export async function importModel(
     await saveModel(record);
     return record;
   });
+  try {
+    return await keep;
+  } catch (error) {
+    // Half of a model is of no use: what it took is given back at once.
+    await freeUnreferenced().catch(() => 0);
+    if (!(error instanceof AppError) || error.code !== 'storage/full') throw error;
+    const { usage } = await navigator.storage.estimate();
+    throw storageFull(total, error, usage);
+  }
 }
 
 /** From OPFS onto the GPU. The model that was there leaves first, so that two are never in memory. */
