@@ -1,5 +1,5 @@
 // Which of several kernels for one job suits this device: measured once, on the loaded model's own matrices, and remembered by whoever keeps settings.
-// A variant rewrites a recorded call into another that gives the same numbers (within a kernel's tolerance); the first of a family is what calls.ts records.
+// A variant rewrites a call of calls.ts into another that gives the same numbers (within a kernel's tolerance).
 import type { ModelConfig } from '../formats/types.ts';
 import { linearForward } from './calls.ts';
 import type { Gpu } from './device.ts';
@@ -56,8 +56,8 @@ export const FAMILIES: readonly Family[] = [
   {
     name: 'tile columns',
     variants: [
-      { name: '4', rewrite: (call) => call },
       { name: '8', rewrite: asWide },
+      { name: '4', rewrite: (call) => call },
     ],
     rows: [8, 64, 256],
   },
