@@ -1,8 +1,8 @@
-// node src/cli/run.mjs export-bundled --training DIR [--weights FILE] [--python PYTHON] [--final] [--out DIR] [--items N] [--scores N]
+// node src/cli/run.mjs export-bundled --training DIR [--weights FILE] [--python PYTHON] [--final] [--out DIR] [--items N] [--only 1,3] [--scores N]
 // One command from a training run to the files that the site ships: the newest weights of the run in DIR (or those of a snapshot, FILE) as a GGUF file,
 // config.json, tokenizer.json, tokenizer_config.json and generation_config.json beside it, the trainer's own float32 answers (float32-scores.json), and the
 // card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim. --items 0 leaves the table
-// out. The training may go on meanwhile.
+// out, --only all rows but those. The training may go on meanwhile.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,6 +31,7 @@ const { values } = parseArgs({
     matrices: { type: 'string', default: 'q8_0' },
     model: { type: 'string', default: 'src/cli/world/model' },
     items: { type: 'string', default: String(DEFAULT_ITEMS) },
+    only: { type: 'string' },
     scores: { type: 'string', default: '1000' },
   },
 });
@@ -91,7 +92,11 @@ try {
   if (items > 0) {
     const gpu = await openGpu(dawn());
     const bench = await openBench(gpu, path.resolve(out), DEFAULT_SEED, items);
-    const rows = await measure(bench, { scores: readScores(out), onRows: (some) => console.log(some.map(formatRow).join('\n')) });
+    const rows = await measure(bench, {
+      scores: readScores(out),
+      only: values.only?.split(','),
+      onRows: (some) => console.log(some.map(formatRow).join('\n')),
+    });
     bench.dispose();
     gpu.device.destroy();
     console.log(lastLine(rows));
