@@ -22,7 +22,10 @@ it.for(['1', '3', '5', '12'])('row %s of the acceptance table holds', { timeout:
   expect(rows.length).toBeGreaterThan(0);
   expect(rows.every(({ verdict }) => verdict !== 'SKIP')).toBe(true);
   const failed = rows.filter(({ verdict }) => verdict === 'FAIL').map(formatRow);
-  if (card.interim && number !== '1' && failed.length > 0)
-    skip(`interim weights after ${(card.training.tokens / 1e6).toFixed(0)} M tokens: ${failed.join(' | ')}`);
+  if (card.interim && number !== '1' && failed.length > 0) {
+    const why = `row ${number} is not yet reached by interim weights after ${(card.training.tokens / 1e6).toFixed(0)} M tokens:\n${failed.join('\n')}`;
+    console.warn(why); // a skip's reason alone is not printed
+    skip(why);
+  }
   expect(failed).toEqual([]);
 });
