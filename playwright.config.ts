@@ -16,6 +16,11 @@ export default defineConfig({
   reporter: [['list'], ['json', { outputFile: `${process.env.MAQUETTE_RESULTS ?? 'test-results'}/report.json` }]],
   use: {
     baseURL: `http://localhost:${PORT}`,
+    // Specs start on a device where the first visit is over; those of the first visit forget this.
+    storageState: {
+      cookies: [],
+      origins: [{ origin: `http://localhost:${PORT}`, localStorage: [{ name: 'maquette.first-use', value: 'done' }] }],
+    },
     viewport: { width: 1440, height: 1000 },
     trace: 'off',
     actionTimeout: 30_000,

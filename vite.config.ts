@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin, type UserConfig } from 'vite';
 
@@ -30,6 +32,15 @@ function policyForDevelopment(): Plugin {
   };
 }
 
+/** The model that the site opens with, as it lies in public/: the page fetches it by this path and keeps it only if its hash is this one. */
+function bundledModel(): { name: string; path: string; bytes: number; sha256: string } | null {
+  const name = ['vale-mini', 'vale-micro'].find((model) => existsSync(`public/models/${model}/${model}.gguf`));
+  if (name === undefined) return null;
+  const path = `models/${name}/${name}.gguf`;
+  const file = readFileSync(`public/${path}`);
+  return { name, path, bytes: file.length, sha256: createHash('sha256').update(file).digest('hex') };
+}
+
 /** The oldest browsers that have both WebGPU and light-dark(): without this, colours are rewritten for older ones and mix differently. */
 const CSS_TARGET = ['chrome123', 'edge123', 'firefox128', 'safari17.5'];
 
@@ -51,6 +62,7 @@ const PROGRAMS: Readonly<Record<string, Record<string, string>>> = {
 export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
+    define: { BUNDLED_MODEL: JSON.stringify(bundledModel()) },
     worker: { format: 'es', plugins: () => [plantedLeak()] },
     plugins: [svelte({ configFile: false }), plantedLeak(), policyForDevelopment()],
   };

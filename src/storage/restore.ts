@@ -116,6 +116,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     longestAnswer: v.exactOptional(count),
     rowLimit: v.exactOptional(count),
     testOpenedAt: v.exactOptional(number),
+    sampleId: v.exactOptional(v.string()),
     createdAt: number,
     updatedAt: number,
   }),

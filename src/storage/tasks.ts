@@ -39,6 +39,7 @@ export interface NewTask {
   readonly seed: number;
   readonly shares: SplitShares;
   readonly modelId?: string;
+  readonly sampleId?: string;
   readonly rows: readonly Example[];
   readonly source?: NonNullable<DatasetRecord['source']>;
 }

@@ -44,6 +44,8 @@ export interface TaskRecord {
   /** Tokens of a row that training may use; when absent the model's context. */
   readonly rowLimit?: number;
   readonly testOpenedAt?: number;
+  /** The sample of this site that it was made of, by id. */
+  readonly sampleId?: string;
   readonly createdAt: number;
   readonly updatedAt: number;
 }

@@ -1,0 +1,18 @@
+/** What this browser remembers for the page alone: where the tour stands, that the first visit is over. A browser that refuses forgets it with the tab. */
+const forTheTab = new Map<string, string>();
+
+export function remembered(key: string): string | undefined {
+  try {
+    return localStorage.getItem(`maquette.${key}`) ?? undefined;
+  } catch {
+    return forTheTab.get(key);
+  }
+}
+export function remember(key: string, value: string): void {
+  forTheTab.set(key, value);
+  try {
+    localStorage.setItem(`maquette.${key}`, value);
+  } catch {
+    // Site data is blocked: the tab still knows.
+  }
+}
