@@ -79,6 +79,8 @@ function missingIsFine(error: unknown): void {
 /** Deletes every blob that no record names and nobody is about to name, and what an interrupted import left. Resolves with the bytes freed. */
 export async function freeUnreferenced(): Promise<number> {
   try {
+    // Where a browser lost the records, nothing names these files, and they are all that is left.
+    if ((await (await import('./backup.ts')).lostRecords()) !== undefined) return 0;
     const [blobs, incoming] = await Promise.all([folder(FOLDER), folder(INCOMING)]);
     let freed = 0;
     const used = await referenced();

@@ -226,12 +226,21 @@ export function onUnreadable(callback: (all: readonly Unreadable[]) => void): ()
 export function restore<S extends StoreName>(store: S, value: unknown): Records[S] | undefined {
   if (value === undefined) return undefined;
   const parsed = v.safeParse(schemas[store], value);
-  if (parsed.success) return parsed.output;
   const key = keyOf(value);
+  if (parsed.success) {
+    if (unreadable.size > 0) forgetUnreadable(store, key);
+    return parsed.output;
+  }
   const problem = parsed.issues.map((issue) => `${v.getDotPath(issue) ?? 'record'}: ${issue.message}`).join('; ');
+  if (unreadable.get(`${store} ${key}`)?.problem === problem) return undefined;
   unreadable.set(`${store} ${key}`, { store, key, problem });
   for (const listener of listeners) listener(unreadableRecords());
   return undefined;
+}
+
+/** It was deleted, or written anew. */
+export function forgetUnreadable(store: StoreName, key: string): void {
+  if (unreadable.delete(`${store} ${key}`)) for (const listener of listeners) listener(unreadableRecords());
 }
 
 function keyOf(value: unknown): string {

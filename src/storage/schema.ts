@@ -2,6 +2,7 @@
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB, type StoreNames } from 'idb';
 import type { AppError } from '../lib/error.ts';
 import { notify } from './changes.ts';
+import { copyBefore, DATABASE_ID } from './copy.ts';
 import { asStorageError, blockedByOtherTab, newerVersion } from './errors.ts';
 import { type Records, restore } from './restore.ts';
 import type { StoreName } from './types.ts';
@@ -35,7 +36,7 @@ const UPGRADES: readonly ((db: Database) => void)[] = [
     results.createIndex('contestantId', 'contestantId');
     db.createObjectStore('adapters', { keyPath: 'id' });
     db.createObjectStore('runs', { keyPath: 'id' }).createIndex('taskId', 'taskId');
-    db.createObjectStore('settings', { keyPath: 'key' });
+    db.createObjectStore('settings', { keyPath: 'key' }).put({ key: DATABASE_ID, value: crypto.randomUUID() });
   },
 ];
 export const VERSION = UPGRADES.length;
@@ -64,6 +65,8 @@ export function database(): Promise<Database> {
 
 async function open(): Promise<Database> {
   let wasBlocked = false;
+  // A copy of what is there, should an upgrade go wrong. There is none yet to copy before.
+  if (VERSION > 1) await copyBefore(DATABASE_NAME, VERSION, STORES);
   const db = await openDB<Schema>(DATABASE_NAME, VERSION, {
     upgrade(upgrading, oldVersion) {
       for (const upgrade of UPGRADES.slice(oldVersion)) upgrade(upgrading);

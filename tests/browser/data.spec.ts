@@ -233,7 +233,7 @@ test.describe('split, test, and leaving', () => {
     await page.getByRole('button', { name: 'Remove…' }).click();
     await page.getByRole('button', { name: /^Remove, free/ }).click();
     await expect(page.getByRole('row', { name: /Tiny/ })).toBeHidden();
-    expect(await bytes()).toBe(0);
+    await expect(async () => expect(await bytes()).toBe(0)).toPass({ timeout: 10_000 });
     await goTo(page, 'Task');
     await page.getByRole('button', { name: /on this device$/ }).click();
     await page.getByRole('button', { name: 'Delete Colors…' }).click();

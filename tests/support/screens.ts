@@ -70,7 +70,9 @@ export function kept(page: Page): Promise<Kept> {
     const walk = async (folder: FileSystemDirectoryHandle): Promise<void> => {
       for await (const entry of folder.values()) {
         if (entry instanceof FileSystemDirectoryHandle) await walk(entry);
-        else if (entry instanceof FileSystemFileHandle) files.push({ name: entry.name, bytes: (await entry.getFile()).size });
+        // The copy of the records is no file of a person's.
+        else if (entry instanceof FileSystemFileHandle && entry.name !== 'copy-of-records.json')
+          files.push({ name: entry.name, bytes: (await entry.getFile()).size });
       }
     };
     await walk(await navigator.storage.getDirectory());

@@ -50,6 +50,10 @@ export function engineApi(session: Session): EngineApi {
   // Boards wait for it, so that a run of a closed tab is never shown as if it went on.
   const recovered = recover();
   recovered.catch(() => undefined); // thrown where it is awaited
+  void part(() => import('../../src/storage/backup.ts')).then(
+    ({ keepCopy }) => keepCopy(),
+    () => undefined, // said by whatever is asked next
+  );
   return {
     device: () => deviceReport(session),
     gpuLost: () => session.lost,

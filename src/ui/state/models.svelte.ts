@@ -1,11 +1,38 @@
 import { engine } from '../../client/engine-client.ts';
+import { AppError } from '../../lib/error.ts';
 import type { ModelStatus } from '../../rpc/contract.ts';
+import type { LostRecords } from '../../storage/backup.ts';
 import { onChange } from '../../storage/changes.ts';
 import { listModels } from '../../storage/models.ts';
+import { onUnreadable, type Unreadable, unreadableRecords } from '../../storage/restore.ts';
 import type { ModelRecord } from '../../storage/types.ts';
 import { job } from './job.svelte.ts';
 import { live } from './live.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
+
+function unreadable(all: readonly Unreadable[]): AppError {
+  const count = all.length === 1 ? '1 record' : `${all.length} records`;
+  return new AppError('storage/unreadable', `${count} kept on this device cannot be read. Everything else works.`, {
+    why: 'Damaged, or written by a newer version of this site. Nothing was changed or deleted.',
+    fix: 'On the Models screen each is listed with what is wrong; it can be saved as a file, and deleted.',
+    facts: {
+      records: all
+        .slice(0, 5)
+        .map(({ store, key }) => `${store} ${key}`)
+        .join(', '),
+    },
+  });
+}
+function lostError({ tasks: t, models: m, contestants: c, madeAt }: LostRecords): AppError {
+  return new AppError(
+    'storage/lost',
+    `The browser lost its records of this site. A copy has tasks: ${t}, models: ${m}, contestants: ${c}.`,
+    {
+      why: `It found its database damaged and made an empty one. The copy is of ${new Date(madeAt).toLocaleString()}; no file was deleted.`,
+      fix: 'On the Models screen the copy can be put back, or given up for a fresh start.',
+    },
+  );
+}
 
 /** The models on this device, and the one on the GPU. */
 class ModelsState {
@@ -23,6 +50,16 @@ class ModelsState {
       if (store === 'models' || store === 'all') void this.refresh().catch((error: unknown) => live.fail(error));
     });
     this.ready = true;
+    onUnreadable((all) => {
+      if (all.length > 0) live.fail(unreadable(all));
+    });
+    const known = unreadableRecords();
+    if (known.length > 0) live.fail(unreadable(known));
+    // An empty device may be a new one, or one whose records the browser lost.
+    if (this.list.length === 0 && tasks.list.length === 0) {
+      const lost = await (await import('../../storage/backup.ts')).lostRecords();
+      if (lost !== undefined) live.fail(lostError(lost));
+    }
   }
   async refresh(): Promise<void> {
     this.list = (await listModels()).toSorted((a, b) => b.addedAt - a.addedAt);
