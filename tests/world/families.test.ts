@@ -5,7 +5,7 @@ import { isHeld, isHeldPair } from '../../src/world/draw.ts';
 import { EXAMS, exam } from '../../src/world/exam.ts';
 import { heldTogether } from '../../src/world/families/few-shot-labels.ts';
 import { KIND_NAMES, KINDS, LABELS, NAMES, NOUNS, PLACES } from '../../src/world/lexicon.ts';
-import { documentOf, documents, FAMILIES, SCHEDULE } from '../../src/world/mixture.ts';
+import { documentOf, documents, FAMILIES, phaseAt, SCHEDULE } from '../../src/world/mixture.ts';
 import type { FamilyId, WorldDocument } from '../../src/world/types.ts';
 
 const names = Object.keys(FAMILIES) as (keyof typeof FAMILIES)[];
@@ -53,6 +53,26 @@ describe('the lexicon', () => {
       ),
     );
     expect([...NOUNS, ...KIND_NAMES, ...NAMES, ...PLACES, ...LABELS].filter((word) => !heard.has(word))).toEqual([]);
+  });
+});
+
+describe('the schedule', () => {
+  it('rises, fills its steps, and never gives up few-shot learning or longer rows once it has them', () => {
+    for (const [i, phase] of SCHEDULE.entries()) {
+      expect(1536 % phase.length).toBe(0);
+      if (i > 0) expect(phase.from).toBeGreaterThan(SCHEDULE[i - 1].from);
+      if (i > 0) expect(phase.length).toBeGreaterThanOrEqual(SCHEDULE[i - 1].length);
+    }
+    for (const { from, shares } of SCHEDULE.filter((phase) => phase.from >= 6e6)) {
+      const all = shares.reduce((sum, [, share]) => sum + share, 0);
+      const labels = shares.find(([source]) => source === 'few-shot-labels')?.[1] ?? 0;
+      expect(labels / all, `from ${from}`).toBeGreaterThan(0.15);
+      expect(shares.some(([source]) => source === 'few-shot-rules')).toBe(true);
+    }
+  });
+  it('asks more of Vesh and of stories late, before the rate falls', () => {
+    const share = (tokens: number, name: string): number => phaseAt(tokens).shares.find(([source]) => source === name)?.[1] ?? 0;
+    for (const name of ['translation', 'writing']) expect(share(70e6, name)).toBeGreaterThan(share(50e6, name));
   });
 });
 
