@@ -1,9 +1,9 @@
 // Numbers of weights from one type that files have into another: widened to f32, narrowed to f16, quantized to blocks. Each function takes a run of whole
-// blocks. All of it gives the bits that src/formats/quant.ts gives, which are those of llama-quantize and the Python package gguf.
+// blocks. All of it gives the bits that src/formats/quant.ts gives, which are those of llama-quantize and the Python package gguf. MLC's groups are only widened.
 import type { WeightType } from '../formats/types.ts';
 import { AppError } from '../lib/error.ts';
 
-/** Bytes and numbers of one block: 1 number where there are no blocks. GGUF's `ggml-common.h` has the layouts. */
+/** Bytes and numbers of one block: 1 number where there are no blocks. GGUF's `ggml-common.h` has the layouts, formats/quant.ts that of MLC's groups. */
 export const BLOCKS: Readonly<Record<WeightType, { readonly bytes: number; readonly numbers: number }>> = {
   f32: { bytes: 4, numbers: 1 },
   f16: { bytes: 2, numbers: 1 },
@@ -11,6 +11,8 @@ export const BLOCKS: Readonly<Record<WeightType, { readonly bytes: number; reado
   q8_0: { bytes: 34, numbers: 32 },
   q4_0: { bytes: 18, numbers: 32 },
   q4_1: { bytes: 20, numbers: 32 },
+  q4f16_1: { bytes: 18, numbers: 32 },
+  q4f32_1: { bytes: 20, numbers: 32 },
 };
 const HIGHEST_F16 = 65504;
 
@@ -32,6 +34,7 @@ export function widen(dtype: WeightType, bytes: Uint8Array): Float32Array {
   const size = BLOCKS[dtype].bytes;
   const blocks = bytes.length / size;
   const out = new Float32Array(blocks * 32);
+  if (dtype === 'q4f16_1' || dtype === 'q4f32_1') return widenGroups(bytes, dtype);
   const half = (at: number): number => halfToFloat(bytes[at] | (bytes[at + 1] << 8));
   for (let b = 0; b < blocks; b++) {
     const at = b * size;
@@ -48,6 +51,25 @@ export function widen(dtype: WeightType, bytes: Uint8Array): Float32Array {
       out[32 * b + 16 + j] = number(bytes[nibbles + j] >> 4);
     }
   }
+  return out;
+}
+
+/** MLC's groups. In q4f16_1 the product is rounded to f16: it is exact in f32 and a multiple of 2^-24, so 13 bits are rounded away and no more. */
+function widenGroups(bytes: Uint8Array, dtype: 'q4f16_1' | 'q4f32_1'): Float32Array {
+  const size = BLOCKS[dtype].bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const out = new Float32Array((bytes.length / size) * 32);
+  for (let i = 0, at = 0; i < out.length; i += 32, at += size) {
+    const scale = dtype === 'q4f16_1' ? halfToFloat(view.getUint16(at, true)) : view.getFloat32(at, true);
+    for (let j = 0; j < 16; j++) {
+      const pair = bytes[at + size - 16 + j];
+      out[i + 2 * j] = scale * ((pair & 15) - 7);
+      out[i + 2 * j + 1] = scale * ((pair >> 4) - 7);
+    }
+  }
+  if (dtype === 'q4f32_1') return out;
+  const bits = new Uint32Array(out.buffer);
+  for (let i = 0; i < bits.length; i++) bits[i] = (bits[i] + 0xfff + ((bits[i] >>> 13) & 1)) & ~0x1fff;
   return out;
 }
 
@@ -98,12 +120,19 @@ function halfOf(value: number, bits: number): number {
   return sign | (floor + (rest > 0.5 || (rest === 0.5 && (floor & 1) === 1) ? 1 : 0));
 }
 
-/** From one type to another: untouched where they are one. To bf16 nothing is converted. @throws 'model/f16-overflow' */
+/** From one type to another: untouched where they are one. To bf16 and MLC's groups nothing is converted. @throws 'model/f16-overflow' */
 export function encode(from: WeightType, bytes: Uint8Array, to: WeightType): Uint8Array {
   if (from === to) return bytes;
   const values = widen(from, bytes);
-  const made = to === 'f32' ? values : to === 'f16' ? narrow(values) : to === 'bf16' ? undefined : quantize(to, values);
-  if (made === undefined) throw new AppError('engine/conversion', `Weights of type ${from} are not turned into bf16.`);
+  const made =
+    to === 'f32'
+      ? values
+      : to === 'f16'
+        ? narrow(values)
+        : to === 'bf16' || to === 'q4f16_1' || to === 'q4f32_1'
+          ? undefined
+          : quantize(to, values);
+  if (made === undefined) throw new AppError('engine/conversion', `Weights of type ${from} are not turned into ${to}.`);
   return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
 }
 

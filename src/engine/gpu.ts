@@ -10,7 +10,7 @@ export { type Gpu, type MemoryKind, openGpu } from './device.ts';
 const SOURCES = import.meta.glob<string>('../../shaders/*.wgsl', { query: '?raw', import: 'default', eager: true });
 
 /** Each has a reader, `_weights_NAME.wgsl`. */
-export const STORAGES: readonly WeightStorage[] = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'];
+export const STORAGES: readonly WeightStorage[] = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q4f16_1', 'q4f32_1'];
 /** A kernel that reads weights, for each storage. */
 function readers(kernel: string, ...files: readonly string[]): Readonly<Record<string, readonly string[]>> {
   return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [`_weights_${storage}`, ...files]]));
@@ -92,7 +92,7 @@ export function elements(shape: readonly number[]): number {
 }
 /** Blocks of 32 numbers come in eights on the GPU, so that a reader finds where their scales begin from the size of what is bound. */
 export const BLOCKS_AT_ONCE = 8;
-const BLOCK_BYTES: Readonly<Partial<Record<Tensor['dtype'], number>>> = { q8_0: 34, q4_0: 18, q4_1: 20 };
+const BLOCK_BYTES: Readonly<Partial<Record<Tensor['dtype'], number>>> = { q8_0: 34, q4_0: 18, q4_1: 20, q4f16_1: 18, q4f32_1: 20 };
 /** Bytes of a tensor. Numbers of 16 bits are packed in pairs. */
 export function tensorBytes(shape: readonly number[], dtype: Tensor['dtype']): number {
   const n = elements(shape);

@@ -1,10 +1,10 @@
-// How weights are held on the GPU: what each plan makes of a tensor, and the packing of GGUF's blocks for the readers `_weights_q*.wgsl`.
+// How weights are held on the GPU: what each plan makes of a tensor, and the packing of GGUF's and MLC's blocks for the readers `_weights_q*.wgsl`.
 import type { TensorInfo } from '../formats/types.ts';
 import { BLOCKS } from './convert.ts';
 import { BLOCKS_AT_ONCE } from './gpu.ts';
 import type { StoragePlan, WeightStorage } from './types.ts';
 
-export type BlockType = Extract<WeightStorage, 'q8_0' | 'q4_0' | 'q4_1'>;
+export type BlockType = Extract<WeightStorage, 'q8_0' | 'q4_0' | 'q4_1' | 'q4f16_1' | 'q4f32_1'>;
 export const isBlocks = (storage: WeightStorage | 'u32'): storage is BlockType => storage.startsWith('q');
 
 /** Every plan, in the order in which they are shown. */
@@ -20,14 +20,24 @@ export function storageOf(plan: StoragePlan, { name, shape, dtype }: Pick<Tensor
   if (plan === 'f32' || plan === 'f16') return plan;
   if (plan === 'as-is' || shape[1] % 32 !== 0) return dtype;
   if (plan === '8-bit') return 'q8_0';
-  if (dtype === 'q4_0' || dtype === 'q4_1') return dtype;
+  if (dtype.startsWith('q4')) return dtype;
   return name === 'model.embed_tokens.weight' || name === 'lm_head.weight' ? 'q8_0' : FOUR_BIT;
 }
 
 /** Bytes of a block's scales, and words of its numbers. */
-const SCALES: Readonly<Record<BlockType, number>> = { q8_0: 2, q4_0: 2, q4_1: 4 };
-const WORDS: Readonly<Record<BlockType, number>> = { q8_0: 8, q4_0: 4, q4_1: 4 };
+const SCALES: Readonly<Record<BlockType, number>> = { q8_0: 2, q4_0: 2, q4_1: 4, q4f16_1: 2, q4f32_1: 4 };
+const WORDS: Readonly<Record<BlockType, number>> = { q8_0: 8, q4_0: 4, q4_1: 4, q4f16_1: 4, q4f32_1: 4 };
 const LOW = 0x0f0f0f0f;
+
+/** Four nibbles of 16 bits, one to a byte, and back. */
+function spread(nibbles: number): number {
+  const pairs = (nibbles | (nibbles << 8)) & 0x00ff00ff;
+  return (pairs | (pairs << 4)) & LOW;
+}
+function gather(bytes: number): number {
+  const pairs = ((bytes & LOW) | ((bytes & LOW) >>> 4)) & 0x00ff00ff;
+  return (pairs | (pairs >>> 8)) & 0xffff;
+}
 
 /** Where block `block` of a matrix of `count` blocks is on the GPU: bytes to its numbers, and to its scales behind the last block's numbers. */
 export function blockPlace(type: BlockType, count: number, block: number): { readonly numbers: number; readonly scales: number } {
@@ -35,8 +45,8 @@ export function blockPlace(type: BlockType, count: number, block: number): { rea
   return { numbers: block * size, scales: Math.ceil(count / BLOCKS_AT_ONCE) * BLOCKS_AT_ONCE * size + block * SCALES[type] };
 }
 
-/** Blocks as files have them into the two runs that a reader wants: numbers, and scales (filled up to a whole word). A file's 4-bit block has weight j and
- *  weight j + 16 in its byte j; here a word has eight neighbours, four in the low halves of its bytes and four in the high ones. */
+/** Blocks as files have them into the two runs that a reader wants: numbers, and scales (filled up to a whole word). A 4-bit block of GGUF has weight j and
+ *  weight j + 16 in its byte j, MLC's has neighbours; here a word has eight neighbours, four in the low halves of its bytes and four in the high ones. */
 export function packBlocks(type: BlockType, bytes: Uint8Array): { readonly numbers: Uint32Array; readonly scales: Uint8Array } {
   const [size, width, per] = [BLOCKS[type].bytes, SCALES[type], WORDS[type]];
   const count = bytes.length / size;
@@ -51,6 +61,10 @@ export function packBlocks(type: BlockType, bytes: Uint8Array): { readonly numbe
       bytes[from + 4 * w] | (bytes[from + 4 * w + 1] << 8) | (bytes[from + 4 * w + 2] << 16) | (bytes[from + 4 * w + 3] << 24);
     if (type === 'q8_0') {
       for (let w = 0; w < 8; w++) numbers[to + w] = word(w);
+      continue;
+    }
+    if (type === 'q4f16_1' || type === 'q4f32_1') {
+      for (let w = 0; w < 4; w++) numbers[to + w] = spread(word(w) & 0xffff) | (spread(word(w) >>> 16) << 4);
       continue;
     }
     const [s0, s1, s2, s3] = [word(0), word(1), word(2), word(3)];
@@ -77,6 +91,8 @@ export function unpackBlocks(type: BlockType, held: ArrayBuffer, count: number):
     const to = at + width;
     const t = words.subarray(b * per, (b + 1) * per);
     if (type === 'q8_0') for (let w = 0; w < 8; w++) put(to + 4 * w, t[w]);
+    else if (type === 'q4f16_1' || type === 'q4f32_1')
+      for (let w = 0; w < 4; w++) put(to + 4 * w, gather(t[w]) | (gather(t[w] >>> 4) << 16));
     else {
       put(to, (t[0] & LOW) | ((t[2] & LOW) << 4));
       put(to + 4, ((t[0] >>> 4) & LOW) | (t[2] & ~LOW));

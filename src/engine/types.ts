@@ -188,8 +188,8 @@ export interface Engine {
   dispose(): void;
 }
 
-/** How one matrix is held on the GPU: in any type that files have. f16 and bf16 are packed in pairs and need no `shader-f16`; q8_0, q4_0 and q4_1 are GGUF's
- *  blocks of 32 numbers, bit for bit, in another order of bytes (`storage.ts`). */
+/** How one matrix is held on the GPU: in any type that files have. f16 and bf16 are packed in pairs and need no `shader-f16`; q8_0, q4_0, q4_1 (GGUF)
+ *  and q4f16_1, q4f32_1 (MLC) are blocks of 32 numbers, bit for bit, in another order of bytes (`storage.ts`). */
 export type WeightStorage = WeightType;
 /** What is asked for a whole base: its matrices as the files have them, all in one type of floats, or quantized on load. `4-bit` holds the embedding and the
  *  head in 8 bits. `storageOf` says what comes of each tensor. */

@@ -2,10 +2,11 @@ import { AppError } from '../lib/error.ts';
 import { baseName, groups } from './bytes.ts';
 import { openGguf, splitGguf } from './gguf-source.ts';
 import { openHuggingFace, severalModels } from './hf-source.ts';
+import { looksLikeMlc, openMlc } from './mlc-source.ts';
 import type { ByteSource, ModelSource } from './types.ts';
 
-/** Open a model from whatever was chosen: one GGUF file, or the files of a Hugging Face folder.
- *  @throws 'model/missing-files', 'model/several-models', 'model/pickle', 'model/split-gguf', 'model/adapter', and as openGguf and openHuggingFace */
+/** Open a model from whatever was chosen: one GGUF file, or the files of a folder of MLC's or Hugging Face's.
+ *  @throws 'model/missing-files', 'model/several-models', 'model/pickle', 'model/split-gguf', 'model/adapter', and as openGguf, openMlc and openHuggingFace */
 export function openModel(files: readonly ByteSource[]): Promise<ModelSource> {
   return Promise.resolve().then(() => choose(files));
 }
@@ -36,6 +37,10 @@ function choose(files: readonly ByteSource[]): Promise<ModelSource> {
       why: 'An adapter holds the small add-on weights only; the model they belong to is another folder.',
       fix: 'Open the base model first, then import this folder as an adapter.',
     });
+  if (looksLikeMlc(files)) {
+    if (safetensors.length > 0) throw severalModels(`shards of MLC and ${baseName(safetensors[0].name)}`);
+    return openMlc(files);
+  }
   const pickle = pickles.find((file) => baseName(file.name).startsWith('pytorch_model')) ?? pickles[0];
   if (pickle !== undefined && safetensors.length === 0)
     throw new AppError('model/pickle', `The weights are in ${baseName(pickle.name)}, a Python pickle.`, {
@@ -45,7 +50,7 @@ function choose(files: readonly ByteSource[]): Promise<ModelSource> {
     });
   if (safetensors.length === 0 && !has('config.json') && !has('tokenizer.json'))
     throw new AppError('model/missing-files', `No model is among the ${groups(files.length)} chosen files.`, {
-      why: 'A model is one .gguf file, or a folder with config.json, tokenizer.json, tokenizer_config.json and .safetensors files.',
+      why: 'A model is one .gguf file, or a folder with config.json, tokenizer.json, tokenizer_config.json and .safetensors files, or a folder of MLC shards with mlc-chat-config.json.',
       fix: 'Choose one of these, for example the folder of SmolLM2-135M-Instruct.',
       facts: {
         missing: 'config.json, tokenizer.json, tokenizer_config.json, model.safetensors',

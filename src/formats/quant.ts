@@ -2,7 +2,10 @@
 //   q8_0  34 bytes: f16 d, 32 x int8 q;                  w = d q
 //   q4_0  18 bytes: f16 d, 16 bytes of two 4-bit q;      w = d (q - 8)
 //   q4_1  20 bytes: f16 d, f16 m, 16 bytes of 4-bit q;   w = d q + m
-// In both 4-bit kinds byte j holds weight j in its low half and weight j + 16 in its high half.
+//   q4f16_1  18 bytes: f16 s, 16 bytes of 4-bit u;       w = s (u - 7), rounded to f16 as MLC does
+//   q4f32_1  20 bytes: f32 s, 16 bytes of 4-bit u;       w = s (u - 7)
+// The last two are groups of MLC (mlc-llm, quantization/group_quantization.py), where byte j holds weights 2 j (low half) and 2 j + 1.
+// In both 4-bit kinds of GGUF byte j holds weight j in its low half and weight j + 16 in its high half.
 import { AppError } from '../lib/error.ts';
 import { bytesOf, floats32, words16 } from './bytes.ts';
 import { brainsToFloats, floatsToBrains, floatsToHalves, fromHalf, halvesToFloats, toHalf } from './half.ts';
@@ -16,6 +19,8 @@ export const BLOCK: Readonly<Record<WeightType, { readonly weights: number; read
   q8_0: { weights: 32, bytes: 34 },
   q4_0: { weights: 32, bytes: 18 },
   q4_1: { weights: 32, bytes: 20 },
+  q4f16_1: { weights: 32, bytes: 18 },
+  q4f32_1: { weights: 32, bytes: 20 },
 };
 
 /** Bytes that `count` weights take. @throws 'format/header' where they do not fill whole blocks. */
@@ -72,7 +77,7 @@ export function fromF32(values: Float32Array, dtype: WeightType): Uint8Array {
   if (dtype === 'f16') return bytesOf(floatsToHalves(values));
   if (dtype === 'bf16') return bytesOf(floatsToBrains(values));
   const out = new Uint8Array(byteLength(dtype, values.length));
-  const quantizeBlock = dtype === 'q8_0' ? quantizeQ8 : dtype === 'q4_0' ? quantizeQ4 : quantizeQ41;
+  const quantizeBlock = { q8_0: quantizeQ8, q4_0: quantizeQ4, q4_1: quantizeQ41, q4f16_1: quantizeQ4Half, q4f32_1: quantizeQ4Float }[dtype];
   const size = BLOCK[dtype].bytes;
   for (let b = 0; b * 32 < values.length; b++) quantizeBlock(values, b * 32, out, b * size);
   return out;
@@ -86,6 +91,7 @@ function dequantizeInto(bytes: Uint8Array, dtype: WeightType, out: Float32Array)
   }
   if (dtype === 'f16') return halvesToFloats(words16(bytes, count), out);
   if (dtype === 'bf16') return brainsToFloats(words16(bytes, count), out);
+  if (dtype === 'q4f16_1' || dtype === 'q4f32_1') return dequantizeGroups(bytes, dtype, out);
   let at = 0;
   for (let i = 0; i < count; i += 32) {
     const d = fromHalf(bytes[at] | (bytes[at + 1] << 8));
@@ -108,6 +114,23 @@ function dequantizeInto(bytes: Uint8Array, dtype: WeightType, out: Float32Array)
         out[i + j + 16] = Math.fround(d * (q >>> 4)) + m;
       }
       at += 20;
+    }
+  }
+  return out;
+}
+
+function dequantizeGroups(bytes: Uint8Array, dtype: 'q4f16_1' | 'q4f32_1', out: Float32Array): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const halves = dtype === 'q4f16_1';
+  const width = halves ? 2 : 4;
+  for (let i = 0, at = 0; i < out.length; i += 32, at += width + 16) {
+    const scale = halves ? fromHalf(view.getUint16(at, true)) : view.getFloat32(at, true);
+    for (let j = 0; j < 16; j++) {
+      const pair = bytes[at + width + j];
+      const low = scale * ((pair & 15) - 7);
+      const high = scale * ((pair >>> 4) - 7);
+      out[i + 2 * j] = halves ? fromHalf(toHalf(low)) : low;
+      out[i + 2 * j + 1] = halves ? fromHalf(toHalf(high)) : high;
     }
   }
   return out;
@@ -171,4 +194,25 @@ function quantizeQ41(x: Float32Array, i: number, out: Uint8Array, at: number): v
     const high = Math.min(15, Math.trunc(f(f(f(x[i + j + 16] - min) * inverse) + 0.5)));
     out[at + 4 + j] = low | (high << 4);
   }
+}
+
+/** MLC's rule in f32: the scale is the largest magnitude over 7; codes are 0 to 14, halves rounded away from zero. A group of zeros has scale 0 and code 7. */
+function quantizeQ4Float(x: Float32Array, i: number, out: Uint8Array, at: number): void {
+  let largest = 0;
+  for (let j = 0; j < 32; j++) largest = Math.max(largest, Math.abs(x[i + j]));
+  const scale = f(largest / 7);
+  new DataView(out.buffer, out.byteOffset).setFloat32(at, scale, true);
+  const code = (w: number): number => (scale === 0 ? 7 : Math.min(14, Math.max(0, Math.floor(f(f(w / scale) + 7) + 0.5))));
+  for (let j = 0; j < 16; j++) out[at + 4 + j] = code(x[i + 2 * j]) | (code(x[i + 2 * j + 1]) << 4);
+}
+
+/** The same rule in f16: the weights are rounded first, and so is every result on the way. */
+function quantizeQ4Half(x: Float32Array, i: number, out: Uint8Array, at: number): void {
+  const h = (n: number): number => fromHalf(toHalf(n));
+  let largest = 0;
+  for (let j = 0; j < 32; j++) largest = Math.max(largest, Math.abs(h(x[i + j])));
+  const scale = h(largest / 7);
+  putHalf(out, at, scale);
+  const code = (w: number): number => (scale === 0 ? 7 : Math.min(14, Math.max(0, Math.floor(h(h(h(w) / scale) + 7) + 0.5))));
+  for (let j = 0; j < 16; j++) out[at + 2 + j] = code(x[i + 2 * j]) | (code(x[i + 2 * j + 1]) << 4);
 }

@@ -1,5 +1,6 @@
-/** How a tensor's bytes are laid out. Blocks are those of GGUF (`q8_0`, `q4_0`, `q4_1`: 32 weights a block along the last axis). */
-export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1';
+/** How a tensor's bytes are laid out. Blocks are 32 weights along the last axis: `q8_0`, `q4_0` and `q4_1` are those of GGUF, `q4f16_1` and
+ *  `q4f32_1` are MLC's groups with their scale in front, the latter's widened to f32. */
+export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1' | 'q4f16_1' | 'q4f32_1';
 
 /** Llama 3's stretching of low rotary frequencies: `rope_scaling` of config.json with rope_type "llama3". */
 export interface Llama3RopeScaling {
@@ -68,7 +69,7 @@ export interface ByteSource {
 
 /** Where weights come from. Safetensors, GGUF and MLC shards are read the same way. */
 export interface ModelSource {
-  readonly format: 'safetensors' | 'gguf';
+  readonly format: 'safetensors' | 'gguf' | 'mlc';
   /** A name for people: the GGUF's general.name, the config's _name_or_path, or the folder. */
   readonly name: string;
   readonly config: ModelConfig;
@@ -76,6 +77,11 @@ export interface ModelSource {
   /** The files that make up the model, to be kept. */
   readonly files: readonly ByteSource[];
   readonly tensorInfos: readonly TensorInfo[];
+  /** Of MLC alone: the model library (.wasm) that was beside the shards, by name, and what is wrong with it; then it is not among `files`. Empty where none was. */
+  readonly library?: { readonly name?: string; readonly problem?: { readonly code: string; readonly text: string } };
+  /** Reads every byte of the weights against the sums that the model's own files state; where a format states none, there is none of this.
+   *  @throws 'mlc/shard-hash' */
+  verify?(signal?: AbortSignal): Promise<void>;
   /** One tensor at a time, so a model is never in memory twice. @throws 'format/truncated', 'format/unsupported-dtype' */
   tensors(): AsyncIterable<RawTensor>;
 }

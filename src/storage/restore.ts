@@ -94,7 +94,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
   models: v.object({
     id: v.string(),
     name: v.string(),
-    format: v.picklist(['safetensors', 'gguf']),
+    format: v.picklist(['safetensors', 'gguf', 'mlc']),
     config: modelConfig,
     files,
     bytes: count,

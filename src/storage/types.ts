@@ -15,7 +15,7 @@ export interface BlobRef {
 export interface ModelRecord {
   readonly id: string;
   readonly name: string;
-  readonly format: 'safetensors' | 'gguf';
+  readonly format: 'safetensors' | 'gguf' | 'mlc';
   readonly config: ModelConfig;
   readonly files: readonly (BlobRef & { readonly name: string })[];
   readonly bytes: number;

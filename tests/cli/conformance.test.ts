@@ -35,6 +35,8 @@ test('models, trained and quantized, pass on the real engine', { timeout: 600_00
       'quant/llama/gguf_q4_0 PASS',
       'quant/llama/gguf_q4_1 PASS',
       'quant/llama/gguf_q8_0 PASS',
+      'quant/llama/mlc_q4f16_1 PASS',
+      'quant/llama/mlc_q4f32_1 PASS',
       'train/llama/full PASS',
       'train/llama/lora PASS',
       'train/llama/lora_patterns PASS',

@@ -121,7 +121,7 @@ describe('blocks', () => {
   const random = seededRandom(7);
   const values = Float32Array.from({ length: 200 * 32 + 32 }, () => (random.next() - 0.5) * 4);
 
-  test.each<WeightType>(['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'])(
+  test.each<WeightType>(['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q4f16_1', 'q4f32_1'])(
     '%s: packed f16 is f16 of the f32 values, from bytes at any offset',
     (dtype) => {
       const bytes = fromF32(values, dtype);
@@ -145,7 +145,7 @@ describe('blocks', () => {
   });
 
   test('a block of zeros is zeros, and half blocks and short bytes are refused', () => {
-    for (const dtype of ['q8_0', 'q4_0', 'q4_1'] as const)
+    for (const dtype of ['q8_0', 'q4_0', 'q4_1', 'q4f16_1', 'q4f32_1'] as const)
       expect(toF32(fromF32(new Float32Array(32), dtype), dtype, 32).every((x) => x === 0)).toBe(true);
     expect(() => byteLength('q4_0', 33)).toThrow(AppError);
     expect(() => toF32(new Uint8Array(17), 'q4_0', 32)).toThrow(AppError);

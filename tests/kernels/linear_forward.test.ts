@@ -50,6 +50,8 @@ test.each([
   [11, 'f32'],
   [1, 'q8_0'],
   [11, 'q4_1'],
+  [1, 'q4f16_1'],
+  [11, 'q4f32_1'],
 ] as const)(
   'linear_forward of %i rows over shards of %s whose last has an odd number of columns equals the reference',
   async (M, storage) => {

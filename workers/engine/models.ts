@@ -72,7 +72,7 @@ function notesOn(source: ModelSource, files: readonly PickedFile[]): ModelInspec
       'There is no chat template, so the model continues plain text: system text and input, each on lines of its own.',
     );
   }
-  const fourBit = [...new Set(source.tensorInfos.map(({ dtype }) => dtype))].filter((dtype) => dtype === 'q4_0' || dtype === 'q4_1');
+  const fourBit = [...new Set(source.tensorInfos.map(({ dtype }) => dtype))].filter((dtype) => dtype.startsWith('q4'));
   if (fourBit.length > 0) {
     say(
       'model/four-bits-already',

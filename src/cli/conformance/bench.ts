@@ -5,6 +5,7 @@ import { type Engine, greedy, type HostPart, type Patch, type StoragePlan } from
 import { openGguf } from '../../formats/gguf-source.ts';
 import { openHuggingFace } from '../../formats/hf-source.ts';
 import { siteOfModule } from '../../formats/llama-tensors.ts';
+import { looksLikeMlc, openMlc } from '../../formats/mlc-source.ts';
 import type { ModelSource, PortableAdapter } from '../../formats/types.ts';
 import { loraScale } from '../../methods/lora.ts';
 import { createTokenizer } from '../../text/tokenizer.ts';
@@ -20,7 +21,7 @@ export interface OpenModel {
 /** The folder under test and the one model that is open in it at a time. */
 export interface Bench {
   readonly root: string;
-  /** `model` is a folder in the Hugging Face layout or a .gguf file, relative to the root. The model opened before is let go of. */
+  /** `model` is a folder in the layout of Hugging Face or MLC, or a .gguf file, relative to the root. The model opened before is let go of. */
   open(model: string, storage: StoragePlan): Promise<OpenModel>;
   dispose(): void;
 }
@@ -55,7 +56,8 @@ function openSource(file: string): Promise<ModelSource> {
   if (file.endsWith('.gguf')) return openGguf(diskSource(file));
   // expected.safetensors lies beside the model in a fixture and is no part of it; the GGUF of stories260k is opened on its own.
   const names = filesOf(file).filter((name) => !name.startsWith('expected.') && !name.endsWith('.gguf'));
-  return openHuggingFace(names.map((name) => diskSource(path.join(file, name))));
+  const files = names.map((name) => diskSource(path.join(file, name)));
+  return looksLikeMlc(files) ? openMlc(files) : openHuggingFace(files);
 }
 
 /** Greedy ids one prompt at a time. */

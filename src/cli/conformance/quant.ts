@@ -28,17 +28,17 @@ async function runQuant(bench: Bench, folder: string): Promise<Outcome> {
   const full = path.join(bench.root, folder);
   const names = filesOf(full);
   const gguf = names.find((name) => name.endsWith('.gguf'));
-  if (gguf === undefined) {
-    if (names.includes('mlc-chat-config.json')) return { skipped: 'MLC shards are not read yet' };
+  const mlc = names.includes('mlc-chat-config.json');
+  if (gguf === undefined && !mlc) {
     if (names.includes('config.json')) {
       const { quantization_config: held } = readJson(path.join(full, 'config.json'), Quantized);
       return {
         skipped: `weights of ${held.quant_method ?? 'another program'} (${held.bnb_4bit_quant_type ?? 'unnamed type'}) are not read yet`,
       };
     }
-    return { skipped: 'there is no GGUF file here, and no other format of quantized weights is read yet' };
+    return { skipped: 'there is no GGUF file and no MLC model here, and no other format of quantized weights is read yet' };
   }
-  const model = await bench.open(`${folder}/${gguf}`, 'as-is');
+  const model = await bench.open(gguf === undefined ? folder : `${folder}/${gguf}`, 'as-is');
   const { engine, source } = model;
   const expected = readTensors(path.join(full, 'expected.safetensors'));
   const planned = planModel(engine.config, 'as-is', source.tensorInfos).weights;
