@@ -10,8 +10,9 @@ test('64 rows side by side are those of one at a time, at least 3 times as many 
   const { config } = SHAPES.find(({ name }) => name === 'A')!; // the sizes of stories260k
   const engine = await createEngine(gpu, { config, tensors: () => randomTensors(config) }, { storage: 'f32' });
   await engine.tune(() => false); // as after a first answer
-  const { rowsPerSecond, different } = await measureScoring(gpu, engine, 64, 3);
+  const { cpuRatio, different } = await measureScoring(gpu, engine, 64, 3);
   engine.dispose();
   expect(different).toBe(0);
-  expect(rowsPerSecond.together / rowsPerSecond.alone).toBeGreaterThan(3);
+  // By the time of this process's cores, so that what else runs here does not count.
+  expect(cpuRatio).toBeGreaterThan(3);
 });

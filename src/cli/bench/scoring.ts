@@ -1,11 +1,13 @@
 // Scoring as a Board does it: many rows side by side against one at a time, on stories260k, and how long a submit takes there.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { cpuUsage } from 'node:process';
 import { createEngine } from '../../engine/engine.ts';
 import { BUDGET_SECONDS, type Gpu } from '../../engine/gpu.ts';
 import { type Engine, greedy } from '../../engine/types.ts';
 import { openHuggingFace } from '../../formats/hf-source.ts';
 import type { ModelSource } from '../../formats/types.ts';
+import { median } from '../../lib/stats.ts';
 import { diskSource } from '../conformance/folder.ts';
 import { randomTensors, randomTokens, SHAPES } from './shapes.ts';
 
@@ -19,6 +21,8 @@ export interface Scoring {
   /** Side by side and one at a time, the best of the rounds each, since other programs may be at work; and how many times more, in each round. */
   readonly rowsPerSecond: { readonly together: number; readonly alone: number };
   readonly ratios: readonly number[];
+  /** Time of all cores of this process a row, one at a time over side by side, the median of the rounds: what a busy machine leaves as it is. */
+  readonly cpuRatio: number;
   /** Of side by side: rows that differ from those made alone. */
   readonly different: number;
   /** The longest submit, ms. */
@@ -43,24 +47,27 @@ export async function measureScoring(gpu: Gpu, engine: Engine, rows: number, rou
     for await (const { row, tokens } of engine.generateMany(prompts, options)) made[row] = [...tokens];
     return made;
   };
-  const seconds = async (work: () => Promise<unknown>): Promise<number> => {
-    const start = performance.now();
+  const seconds = async (work: () => Promise<unknown>): Promise<{ readonly wall: number; readonly cpu: number }> => {
+    const [start, before] = [performance.now(), cpuUsage()];
     await work();
-    return (performance.now() - start) / 1000;
+    const { user, system } = cpuUsage(before);
+    return { wall: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 };
   };
-  const [single, many] = [await alone(prompts), await together()];
-  const different = single.filter((ids, row) => ids.join() !== many[row]?.join()).length;
+  const [each, all] = [await alone(prompts), await together()];
+  const different = each.filter((ids, row) => ids.join() !== all[row]?.join()).length;
   const submits = watchSubmits(gpu);
   // One at a time, a quarter of the rows says how many a second.
   const few = prompts.slice(0, Math.ceil(rows / 4));
-  const rates: { readonly alone: number; readonly together: number }[] = [];
+  const rates: { readonly alone: number; readonly together: number; readonly cpu: number }[] = [];
   for (let round = 0; round < rounds; round++) {
-    rates.push({ together: rows / (await seconds(together)), alone: few.length / (await seconds(() => alone(few))) });
+    const [many, single] = [await seconds(together), await seconds(() => alone(few))];
+    rates.push({ together: rows / many.wall, alone: few.length / single.wall, cpu: ((single.cpu / few.length) * rows) / many.cpu });
   }
   const longestSubmit = await submits.stop();
   return {
     ratios: rates.map((rate) => rate.together / rate.alone),
     rowsPerSecond: { together: Math.max(...rates.map((rate) => rate.together)), alone: Math.max(...rates.map((rate) => rate.alone)) },
+    cpuRatio: median(rates.map(({ cpu }) => cpu)),
     different,
     longestSubmit,
   };
@@ -102,14 +109,14 @@ export async function scoring(gpu: Gpu, print: (line: string) => void): Promise<
   const engine = await createEngine(gpu, source, { storage: 'f32' });
   await engine.tune(() => false); // as after a first answer
   const rows = 64;
-  const { ratios, rowsPerSecond, different, longestSubmit } = await measureScoring(gpu, engine, rows, ROUNDS);
+  const { ratios, rowsPerSecond, cpuRatio, different, longestSubmit } = await measureScoring(gpu, engine, rows, ROUNDS);
   const { kernels } = engine;
   engine.dispose();
   print(
     [
       `scoring ${rows} rows, ${there ? 'stories260k' : 'random weights of the sizes of stories260k'}, prompts of ${PROMPT} tokens, ${MADE} made, no stop:`,
       `${(rowsPerSecond.together / rowsPerSecond.alone).toFixed(1)} times the rows/s of one at a time`,
-      `(best of ${ROUNDS} each; by round ${ratios.map((ratio) => ratio.toFixed(1)).join(', ')}),`,
+      `(best of ${ROUNDS} each; by round ${ratios.map((ratio) => ratio.toFixed(1)).join(', ')}; by CPU time ${cpuRatio.toFixed(1)}),`,
       `${rowsPerSecond.together.toFixed(1)} against ${rowsPerSecond.alone.toFixed(1)} rows/s,`,
       different === 0 ? 'the same tokens,' : `${different} ROWS DIFFER,`,
       `longest submit ${longestSubmit.toFixed(0)} ms (planned for ${BUDGET_SECONDS * 1000}); kernels ${kernels}`,
