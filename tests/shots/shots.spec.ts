@@ -127,3 +127,27 @@ test('every screen and state', async ({ page }) => {
   console.log(violations.length === 0 ? 'axe: nothing serious on any screen.' : violations.join('\n'));
   expect(violations).toEqual([]);
 });
+
+test.describe('a device that was never here', () => {
+  test.use({ storageState: { cookies: [], origins: [] } });
+
+  test('the first visit and its tour', async ({ page }) => {
+    mkdirSync(FOLDER, { recursive: true });
+    await page.goto('/');
+    await expect(boardRow(page, 'System prompt')).toBeVisible({ timeout: 60_000 });
+    await capture(page, 'first-visit');
+    await page.getByRole('button', { name: 'Follow the six stops' }).click();
+    await capture(page, 'first-visit-tour');
+    await page.getByRole('button', { name: /^Measure what is missing/ }).click();
+    await expect(boardRow(page, 'Four shots')).toContainText('of 40', { timeout: 240_000 });
+    await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: 60_000 });
+    await capture(page, 'first-visit-measured');
+    await goTo(page, 'Data');
+    await page.waitForTimeout(800);
+    await capture(page, 'first-visit-data');
+    await goTo(page, 'Chat');
+    await capture(page, 'first-visit-chat');
+    console.log(violations.length === 0 ? 'axe: nothing serious on any screen.' : violations.join('\n'));
+    expect(violations).toEqual([]);
+  });
+});
