@@ -230,11 +230,14 @@ function endOfObject(data: Uint8Array, start: number): number {
   return -1;
 }
 
-/** The name stands in the data, and no letter joins it on either side. */
+/** The name stands in the data by itself: after its length in 64 bits, as TVM stores names, or with no letter and no quote on either side. Quoted ones are
+ *  keys of the metadata, which counts memory by function. */
 function holdsName(data: Uint8Array, name: string): boolean {
   const wanted = new TextEncoder().encode(name);
-  const joins = (byte: number | undefined): boolean => byte !== undefined && /\w/.test(String.fromCharCode(byte));
+  const joins = (byte: number | undefined): boolean => byte !== undefined && /[\w"]/.test(String.fromCharCode(byte));
+  const length = [wanted.length, 0, 0, 0, 0, 0, 0, 0];
   for (let at = indexOf(data, wanted, 0); at >= 0; at = indexOf(data, wanted, at + 1)) {
+    if (length.every((byte, i) => data[at - 8 + i] === byte)) return true;
     if (!joins(data[at - 1]) && !joins(data[at + wanted.length])) return true;
   }
   return false;

@@ -79,6 +79,16 @@ function notesOn(source: ModelSource, files: readonly PickedFile[]): ModelInspec
       `Its weights have 4 bits already (${fourBit.map(typeName).join(' and ')}). As they are they stay bit for bit; rounded again to 8 bits they take more memory and lose a little more. They are never rounded to other 4 bits: in a SmolLM2 of 135 M weights that cost 17 % of perplexity.`,
     );
   }
+  if (source.library !== undefined) {
+    const { name, problem } = source.library;
+    if (problem !== undefined) say(problem.code, `${problem.text} The model runs here without it, and not in web-llm.`);
+    else if (name === undefined) {
+      say(
+        'mlc/no-library',
+        'There is no model library (.wasm) beside the shards. The model runs here without one; web-llm needs the library of this model and this quantization, of version 0.2.86: the repository binary-mlc-llm-libs of mlc-ai has it (folder v0_2_86), or mlc_llm compile builds it.',
+      );
+    }
+  }
   return notes;
 }
 
@@ -116,6 +126,7 @@ export async function importModel(
   const source = await openModel(files.map(pickedSource));
   const total = source.files.reduce((sum, file) => sum + file.size, 0);
   const tick = clock(total, 'bytes', onProgress);
+  await source.verify?.(signal);
   const keep = storingBlobs(async (put) => {
     const kept: ModelRecord['files'][number][] = [];
     let before = 0;
