@@ -155,6 +155,8 @@ export interface BackwardOptions {
   readonly micro: Tensor;
   /** [loss, gradient norm, clip coefficient, 0] */
   readonly report: Tensor;
+  /** Records what backward reads of a layer once more, where only its input was kept. */
+  readonly again?: ((plan: Plan, layer: number) => void) | undefined;
 }
 
 /** The gradient of a tensor that the patch trains in place of the base's; undefined where the base's own is frozen. */
@@ -214,7 +216,7 @@ function normName(layer: number, norm: Depth): string {
 }
 
 /** Records dLabelled -> the gradients of everything trained below the head, from the last layer to the first one that needs it. */
-export function backward(plan: Plan, { config, patch, acts, lowRank, grads, shape, micro }: BackwardOptions): void {
+export function backward(plan: Plan, { config, patch, acts, lowRank, grads, shape, micro, again }: BackwardOptions): void {
   const record = (...calls: readonly Call[]): void => {
     for (const call of calls) plan.add(call);
   };
@@ -285,6 +287,7 @@ export function backward(plan: Plan, { config, patch, acts, lowRank, grads, shap
     };
 
     if (!reaches('down')) break;
+    if (layer < config.L - 1) again?.(plan, layer); // the last layer's is still there
     group('down', dh, dh, dx, {}, swigluBackward(dgu, dh, a.gate, a.up)); // which leaves h in dh
     if (!reaches('gateUp')) break;
     group('gateUp', dxn, a.xn2, dgu, { gate_proj: 0, up_proj: F });

@@ -138,7 +138,7 @@ export async function createEngine(
     gradients: async (patch) => trainer.gradients(loaded(patch)),
     saveState: async (patch) => trainer.saveState(loaded(patch)),
     loadState: (patch, state) => trainer.loadState(loaded(patch), state),
-    planTraining: (shape, trainedValues, kind) => planTraining(config, shape, trainedValues, kind),
+    planTraining: (shape, trainedValues, kind, recompute) => planTraining(config, shape, trainedValues, kind, recompute),
 
     dispose() {
       if (disposed) return;

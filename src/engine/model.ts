@@ -3,7 +3,8 @@
 // What backward reads. With `keep`, every layer has tensors of its own, named as in reference-model.ts: x (the layer's input), rstd1 and xn1 (the
 // normed input of q, k and v), q and k after rope, v, o and lse (attention's output), x2 (after attention), rstd2 and xn2 (the normed input of gate and
 // up), gate, up, and `lowRank`, the h = A x of each group of low-rank sites. h, the output of swiglu, is one tensor for all layers: backward makes it
-// again from gate and up. `x`, `rstd` and `hidden` at the end are the last layer's output and the final norm's. Without `keep` all layers share one set.
+// again from gate and up. `x`, `rstd` and `hidden` at the end are the last layer's output and the final norm's. Kept is 'inputs' alone for recomputation: every
+// layer has an x of its own and shares the rest, which backward makes again layer by layer (Chen et al. 2016, arXiv:1604.06174). Without `keep` all share one set.
 import type { LowRankGroup } from './calls.ts';
 import {
   attentionForward,
@@ -89,16 +90,21 @@ function layerShapes(M: number, { C, NH, NKV, HS, F }: ModelConfig): Record<keyo
   };
 }
 
+/** Whether backward finds all of each layer, its input alone, or nothing. */
+export type Keep = boolean | 'inputs';
+
 /** Bytes of createActivations. */
-export function activationBytes(config: ModelConfig, M: number, keep: boolean): number {
+export function activationBytes(config: ModelConfig, M: number, keep: Keep): number {
   const one = (shape: readonly number[]): number => Math.ceil(tensorBytes(shape, 'f32') / 256) * 256;
   const layer = Object.values(layerShapes(M, config)).reduce((sum, shape) => sum + one(shape), 0);
-  const once = one([M]) + one([M, 2]) + one([M, config.F]) + one([M, config.C]) + one([M]) + (keep ? one([M, config.C]) : 0);
-  return layer * (keep ? config.L : 1) + once;
+  const x = one([M, config.C]);
+  const once = one([M]) + one([M, 2]) + one([M, config.F]) + x + one([M]) + (keep === false ? 0 : x);
+  const others = config.L - 1;
+  return layer + (keep === true ? others * layer : keep === 'inputs' ? others * x : 0) + once;
 }
 
 /** Buffers for up to M tokens; a smaller batch uses their first rows (`activationsOf`). */
-export function createActivations(gpu: Gpu, config: ModelConfig, M: number, keep: boolean, kind: MemoryKind = 'activations'): Activations {
+export function createActivations(gpu: Gpu, config: ModelConfig, M: number, keep: Keep, kind: MemoryKind = 'activations'): Activations {
   const make = (name: string, shape: readonly number[], dtype: 'f32' | 'u32' = 'f32'): Tensor =>
     createTensor(gpu, name, kind, shape, dtype);
   const shapes = layerShapes(M, config);
@@ -121,9 +127,12 @@ export function createActivations(gpu: Gpu, config: ModelConfig, M: number, keep
   return {
     tokens: make('tokens', [M], 'u32'),
     rows: make('rows', [M, 2], 'u32'),
-    layers: Array.from({ length: config.L }, (_, i) => (keep && i > 0 ? layer() : first)),
+    layers: Array.from({ length: config.L }, (_, i) => {
+      if (i === 0 || keep === false) return first;
+      return keep === true ? layer() : { ...first, x: make('x', shapes.x) };
+    }),
     h: make('h', shapes.gate),
-    x: keep ? make('x', shapes.x) : first.x,
+    x: keep === false ? first.x : make('x', shapes.x),
     hidden: make('hidden', shapes.x),
     rstd: make('rstd', [M]),
   };
@@ -186,12 +195,23 @@ export function sharedLowRank(patch: LoadedPatch, scratch: Tensor, M: number): L
 export function createLowRank(gpu: Gpu, patch: LoadedPatch, M: number, kind: MemoryKind): LowRankActivations {
   return eachGroup(patch, ({ ranks }) => createTensor(gpu, 'low-rank h', kind, [M, ranks]));
 }
-function eachGroup(patch: LoadedPatch, of: (group: LowRankGroup) => Tensor): LowRankActivations {
+/** An h for each name of a group, as wide as the widest layer's: for recomputation, where one layer is at work. */
+export function createLayerLowRank(gpu: Gpu, patch: LoadedPatch, M: number, kind: MemoryKind): LowRankActivations {
+  const widths = layerLowRankWidths(patch);
+  const made = new Map([...widths].map(([name, ranks]) => [name, createTensor(gpu, 'low-rank h', kind, [M, ranks])]));
+  return eachGroup(patch, ({ ranks }, name) => ({ ...made.get(name)!, shape: [M, ranks] }));
+}
+/** The width of each name's widest group. */
+export function layerLowRankWidths(patch: LoadedPatch): ReadonlyMap<GroupName, number> {
+  const widest = GROUPS.map(({ name }) => [name, Math.max(0, ...patch.groups.map((layer) => layer[name]?.ranks ?? 0))] as const);
+  return new Map(widest.filter(([, width]) => width > 0));
+}
+function eachGroup(patch: LoadedPatch, of: (group: LowRankGroup, name: GroupName) => Tensor): LowRankActivations {
   return patch.groups.map((layer) => {
     const made: Partial<Record<GroupName, Tensor>> = {};
     for (const { name } of GROUPS) {
       const group = layer[name];
-      if (group !== undefined) made[name] = of(group);
+      if (group !== undefined) made[name] = of(group, name);
     }
     return made;
   });
@@ -211,69 +231,78 @@ export interface ForwardOptions {
 }
 
 /** Records tokens (B, T) -> x, the last layer's output. */
-export function forward(plan: Plan, { config, weights, acts, shape, patch, cache, down = loraDown }: ForwardOptions): void {
+export function forward(plan: Plan, options: ForwardOptions): void {
+  const { acts, weights } = options;
+  for (const call of embedForward(acts.layers[0].x, acts.tokens, weights.embedding)) plan.add(call);
+  acts.layers.forEach((_, layer) => {
+    forwardLayer(plan, layer, options);
+  });
+}
+
+/** Records one layer, x -> the next layer's x. With `again` all but that: what backward reads of the layer, the same bits as the first time. */
+export function forwardLayer(plan: Plan, layer: number, options: ForwardOptions, again = false): void {
+  const { config, weights, acts, shape, patch, cache, down = loraDown } = options;
   const record = (...calls: readonly Call[]): void => {
     for (const call of calls) plan.add(call);
   };
-  const { tokens, rows, h } = acts;
+  const { rows, h } = acts;
   const eps = config.normEps;
-  record(...embedForward(acts.layers[0].x, tokens, weights.embedding));
-  acts.layers.forEach((a, layer) => {
-    const { attentionNorm, mlpNorm, linears } = weights.layers[layer];
-    const next = acts.layers[layer + 1]?.x ?? acts.x;
-    /** h = A x of the low-rank parts of linears that read x; then each of those linears, with its own part. */
-    const lowRank = (name: GroupName, x: Tensor): void => {
-      const group = patch?.loaded.groups[layer][name];
-      const hidden = patch?.lowRank[layer][name];
-      if (group !== undefined && hidden !== undefined) record(down(hidden, x, group));
-    };
-    const linear = (name: GroupName, y: Tensor, x: Tensor, which: Linear, residual?: Tensor): void => {
-      const site = patch?.loaded.groups[layer][name]?.sites.find(({ place }) => LINEARS[place % 7] === which);
-      const hidden = patch?.lowRank[layer][name];
-      const part = patch && site && hidden && { site, h: hidden, scales: patch.loaded.scales };
-      record(...linearForward(y, x, linears[which], residual, part));
-    };
+  const a = acts.layers[layer];
+  const { attentionNorm, mlpNorm, linears } = weights.layers[layer];
+  const next = acts.layers[layer + 1]?.x ?? acts.x;
+  /** h = A x of the low-rank parts of linears that read x; then each of those linears, with its own part. */
+  const lowRank = (name: GroupName, x: Tensor): void => {
+    const group = patch?.loaded.groups[layer][name];
+    const hidden = patch?.lowRank[layer][name];
+    if (group !== undefined && hidden !== undefined) record(down(hidden, x, group));
+  };
+  const linear = (name: GroupName, y: Tensor, x: Tensor, which: Linear, residual?: Tensor): void => {
+    const site = patch?.loaded.groups[layer][name]?.sites.find(({ place }) => LINEARS[place % 7] === which);
+    const hidden = patch?.lowRank[layer][name];
+    const part = patch && site && hidden && { site, h: hidden, scales: patch.loaded.scales };
+    record(...linearForward(y, x, linears[which], residual, part));
+  };
 
-    /** A step of decoding whose linears of one input have no parts of their own: they may share a dispatch. */
-    const single = (name: GroupName): boolean => cache !== undefined && shape.T === 1 && patch?.loaded.groups[layer][name] === undefined;
+  /** A step of decoding whose linears of one input have no parts of their own: they may share a dispatch. */
+  const single = (name: GroupName): boolean => cache !== undefined && shape.T === 1 && patch?.loaded.groups[layer][name] === undefined;
 
-    record(rmsnormForward(a.xn1, a.rstd1, a.x, attentionNorm, eps));
-    lowRank('qkv', a.xn1);
-    const qkv = single('qkv') && linearForwardThree([a.q, a.k, a.v], a.xn1, [linears.q_proj, linears.k_proj, linears.v_proj]);
-    if (qkv) record(qkv);
-    else {
-      linear('qkv', a.q, a.xn1, 'q_proj');
-      linear('qkv', a.k, a.xn1, 'k_proj');
-      linear('qkv', a.v, a.xn1, 'v_proj');
-    }
-    if (cache === undefined) {
-      const keys = { ...a.k, shape: [shape.B, shape.T, config.NKV * config.HS] };
-      record(ropeForward(a.q, a.k, weights.angles, rows, shape, config));
-      record(attentionForward(a.o, a.lse, a.q, keys, a.v, rows, shape, config));
+  record(rmsnormForward(a.xn1, a.rstd1, a.x, attentionNorm, eps));
+  lowRank('qkv', a.xn1);
+  const qkv = single('qkv') && linearForwardThree([a.q, a.k, a.v], a.xn1, [linears.q_proj, linears.k_proj, linears.v_proj]);
+  if (qkv) record(qkv);
+  else {
+    linear('qkv', a.q, a.xn1, 'q_proj');
+    linear('qkv', a.k, a.xn1, 'k_proj');
+    linear('qkv', a.v, a.xn1, 'v_proj');
+  }
+  if (cache === undefined) {
+    const keys = { ...a.k, shape: [shape.B, shape.T, config.NKV * config.HS] };
+    record(ropeForward(a.q, a.k, weights.angles, rows, shape, config));
+    record(attentionForward(a.o, a.lse, a.q, keys, a.v, rows, shape, config));
+  } else {
+    const [keys, values] = [cache.keys[layer], cache.values[layer]];
+    if (shape.T === 1) {
+      record(...attentionDecode(a.o, { keys, values, partial: cache.partial }, a.q, a.k, a.v, weights.angles, rows, config));
     } else {
-      const [keys, values] = [cache.keys[layer], cache.values[layer]];
-      if (shape.T === 1) {
-        record(...attentionDecode(a.o, { keys, values, partial: cache.partial }, a.q, a.k, a.v, weights.angles, rows, config));
-      } else {
-        record(ropeCache(a.q, keys, values, a.k, a.v, weights.angles, rows, shape, config));
-        record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
-      }
+      record(ropeCache(a.q, keys, values, a.k, a.v, weights.angles, rows, shape, config));
+      record(attentionForward(a.o, a.lse, a.q, keys, values, rows, shape, config));
     }
-    lowRank('o', a.o);
-    linear('o', a.x2, a.o, 'o_proj', a.x);
+  }
+  lowRank('o', a.o);
+  linear('o', a.x2, a.o, 'o_proj', a.x);
 
-    record(rmsnormForward(a.xn2, a.rstd2, a.x2, mlpNorm, eps));
-    lowRank('gateUp', a.xn2);
-    const mlp = single('gateUp') && linearForwardSwiglu(h, a.xn2, linears.gate_proj, linears.up_proj);
-    if (mlp) record(mlp);
-    else {
-      linear('gateUp', a.gate, a.xn2, 'gate_proj');
-      linear('gateUp', a.up, a.xn2, 'up_proj');
-      record(swigluForward(h, a.gate, a.up));
-    }
-    lowRank('down', h);
-    linear('down', next, h, 'down_proj', a.x2);
-  });
+  record(rmsnormForward(a.xn2, a.rstd2, a.x2, mlpNorm, eps));
+  lowRank('gateUp', a.xn2);
+  const mlp = single('gateUp') && linearForwardSwiglu(h, a.xn2, linears.gate_proj, linears.up_proj);
+  if (mlp) record(mlp);
+  else {
+    linear('gateUp', a.gate, a.xn2, 'gate_proj');
+    linear('gateUp', a.up, a.xn2, 'up_proj');
+    if (again && patch?.loaded.groups[layer].down === undefined) return;
+    record(swigluForward(h, a.gate, a.up));
+  }
+  lowRank('down', h);
+  if (!again) linear('down', next, h, 'down_proj', a.x2);
 }
 
 /** Records x -> hidden, what the head reads. */

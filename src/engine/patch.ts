@@ -46,6 +46,8 @@ export interface LoadedPatch extends Patch {
   /** Scale times strength of each low-rank site (n), written before a run. */
   readonly scales: Tensor;
   readonly seed: number;
+  /** As in PatchOptions. */
+  readonly recompute: boolean;
   /** Rejects with 'gpu/out-of-memory' where its buffers could not be had; awaited before its first use. */
   readonly ready: Promise<void>;
   readonly kind: MemoryKind;
@@ -141,6 +143,7 @@ export function createPatch(
     replaced,
     scales: scales[0],
     seed: options.seed ?? 0,
+    recompute: options.recompute ?? false,
     ready,
     kind,
     written: Number.NaN,

@@ -19,12 +19,15 @@ import {
   activationBytes,
   activationsOf,
   createActivations,
+  createLayerLowRank,
   createLowRank,
   destroyActivations,
   finalNorm,
   firstRows,
   forward,
+  forwardLayer,
   type LowRankActivations,
+  layerLowRankWidths,
   widestLowRank,
 } from './model.ts';
 import { GROUPS, type LoadedPatch, writeStrength } from './patch.ts';
@@ -67,33 +70,37 @@ export interface Workspace {
   readonly shapes: Map<string, ShapePlans>;
 }
 
-/** Widths of a patch's low-rank groups. */
+/** Widths of the h that a patch's low-rank groups have. */
 function lowRankWidths(patch: LoadedPatch): number[] {
+  if (patch.recompute) return [...layerLowRankWidths(patch).values()];
   return patch.groups.flatMap((layer) => GROUPS.map(({ name }) => layer[name]?.ranks ?? 0)).filter((width) => width > 0);
 }
-function workspaceBytes(config: ModelConfig, M: number, widths: readonly number[]): number {
+function workspaceBytes(config: ModelConfig, M: number, widths: readonly number[], recompute: boolean): number {
   const lowRank = widths.reduce((sum, width) => sum + aligned(4 * M * width), 0);
-  return activationBytes(config, M, true) + gradientBytes(config, M, Math.max(0, ...widths)) + lowRank;
+  return activationBytes(config, M, recompute ? 'inputs' : true) + gradientBytes(config, M, Math.max(0, ...widths)) + lowRank;
 }
 
 /** Bytes that training `trainedValues` numbers on (B, T) micro-batches will allocate: the numbers, gradients and two moments, and all activations. A low-rank
- *  patch is taken to have one rank on all linears, which is exact for those and an upper bound for fewer of them, whole weights to lie in one buffer. */
+ *  patch is taken to have one rank on all linears, which is exact for those and an upper bound for fewer of them, whole weights to lie in one buffer.
+ *  `recompute` as in PatchOptions. */
 export function planTraining(
   config: ModelConfig,
   [B, T]: readonly [number, number],
   trainedValues: number,
   kind: 'low-rank' | 'weights' = 'low-rank',
+  recompute = false,
 ): MemoryUse {
   const valuesOfRank1 =
     LINEARS.reduce((sum, linear) => sum + linearShape(config, linear)[0] + linearShape(config, linear)[1], 0) * config.L;
   const rank = Math.ceil(trainedValues / valuesOfRank1);
   const width = (sites: number): number => sites * Math.ceil(rank / 4) * 4;
-  const widths = kind === 'weights' ? [] : Array.from({ length: config.L }, () => [width(3), width(1), width(2), width(1)]).flat();
+  const widths =
+    kind === 'weights' ? [] : Array.from({ length: recompute ? 1 : config.L }, () => [width(3), width(1), width(2), width(1)]).flat();
   const sites = kind === 'weights' ? 1 : 7 * config.L;
   const bytes = aligned(4 * trainedValues);
   return {
     weights: 0,
-    activations: workspaceBytes(config, B * T, widths),
+    activations: workspaceBytes(config, B * T, widths, recompute),
     training: 4 * bytes + aligned(4 * sites) + stepTensorBytes(normThreads({ shape: [bytes / 4] })),
   };
 }
@@ -108,7 +115,7 @@ export async function createWorkspace(
 ): Promise<Workspace> {
   const M = B * T;
   const widths = lowRankWidths(patch);
-  const bytes = workspaceBytes(config, M, widths);
+  const bytes = workspaceBytes(config, M, widths, patch.recompute);
   checkMemory(gpu, bytes, B, T, limit);
   checkBindings(gpu, config, B, T);
   const made: Workspace[] = [];
@@ -116,9 +123,9 @@ export async function createWorkspace(
     return await allocating(gpu, `Training on ${B} × ${T} tokens`, bytes, () => {
       const workspace = {
         M,
-        acts: createActivations(gpu, config, M, true),
+        acts: createActivations(gpu, config, M, patch.recompute ? 'inputs' : true),
         grads: createGradients(gpu, config, M, Math.max(0, ...widths)),
-        lowRank: createLowRank(gpu, patch, M, 'activations'),
+        lowRank: (patch.recompute ? createLayerLowRank : createLowRank)(gpu, patch, M, 'activations'),
         shapes: new Map<string, ShapePlans>(),
       };
       made.push(workspace);
@@ -168,7 +175,8 @@ export function destroyWorkspace(gpu: Gpu, { acts, grads, lowRank, shapes }: Wor
   for (const { forward, chunks, backward } of shapes.values()) for (const plan of [forward, ...chunks, backward]) plan.dispose();
   destroyActivations(gpu, acts);
   destroyGradients(gpu, grads);
-  for (const h of lowRank.flatMap((layer) => Object.values(layer))) destroyBuffer(gpu, 'activations', h.buffer);
+  const hidden = new Set(lowRank.flatMap((layer) => Object.values(layer).map(({ buffer }) => buffer)));
+  for (const buffer of hidden) destroyBuffer(gpu, 'activations', buffer);
 }
 
 /** The plans for a shape, recorded at its first use. @throws 'gpu/kernel' */
@@ -190,12 +198,13 @@ async function plansOf(
   const lowRank: LowRankActivations = workspace.lowRank.map((layer) =>
     Object.fromEntries(Object.entries(layer).map(([name, h]) => [name, firstRows(h, M)])),
   );
-  const options = { config, patch, acts, lowRank, grads, shape, micro, report };
-
   const down = new Plan(gpu, `forward ${key}`);
   const dropped = (h: Tensor, x: Tensor, group: LowRankGroup) => loraDownDropout(h, x, group, { micro, rate: patch.dropout });
   const lora = { patch: { loaded: patch, lowRank }, ...(patch.dropout > 0 ? { down: dropped } : {}) };
-  forward(down, { config, weights: patch.weights, acts, shape, ...lora });
+  const downward = { config, weights: patch.weights, acts, shape, ...lora };
+  const again = patch.recompute ? (plan: Plan, layer: number) => forwardLayer(plan, layer, downward, true) : undefined;
+  const options = { config, patch, acts, lowRank, grads, shape, micro, report, again };
+  forward(down, downward);
   finalNorm(down, config, patch.weights, acts);
   const chunks = Array.from({ length: lossChunks(M, config).count }, (_, i) => {
     const plan = new Plan(gpu, `loss ${key}, chunk ${i}`);
