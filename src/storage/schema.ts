@@ -36,7 +36,9 @@ const UPGRADES: readonly ((db: Database) => void)[] = [
     results.createIndex('contestantId', 'contestantId');
     db.createObjectStore('adapters', { keyPath: 'id' });
     db.createObjectStore('runs', { keyPath: 'id' }).createIndex('taskId', 'taskId');
-    db.createObjectStore('settings', { keyPath: 'key' }).put({ key: DATABASE_ID, value: crypto.randomUUID() });
+    const settings = db.createObjectStore('settings', { keyPath: 'key' });
+    // A failed request aborts the upgrade, and opening fails with it.
+    void settings.put({ key: DATABASE_ID, value: crypto.randomUUID() });
   },
 ];
 export const VERSION = UPGRADES.length;
