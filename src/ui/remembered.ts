@@ -16,3 +16,20 @@ export function remember(key: string, value: string): void {
     // Site data is blocked: the tab still knows.
   }
 }
+
+const ERASED = 'maquette.erased';
+/** For the tab that erased everything: it stays empty until it is closed, or until the person asks for something. Nothing of it is on the disk after that. */
+export function rememberErased(): void {
+  try {
+    sessionStorage.setItem(ERASED, 'yes');
+  } catch {
+    // Site data is blocked: nothing was kept either.
+  }
+}
+export function wasErased(): boolean {
+  try {
+    return sessionStorage.getItem(ERASED) !== null;
+  } catch {
+    return false;
+  }
+}

@@ -2,7 +2,7 @@ import { engine } from '../../client/engine-client.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import { fetchSiteFile, type SiteFile } from '../../storage/download.ts';
 import type { ModelRecord } from '../../storage/types.ts';
-import { remember, remembered } from '../remembered.ts';
+import { remember, remembered, wasErased } from '../remembered.ts';
 import { job } from './job.svelte.ts';
 import { models } from './models.svelte.ts';
 import { samples } from './samples.svelte.ts';
@@ -27,9 +27,9 @@ class FirstUse {
   isBundled(model: ModelRecord | undefined): boolean {
     return model?.files.some(({ sha256 }) => sha256 === BUNDLED?.sha256) === true;
   }
-  /** Opens the first visit, unless this device has been here, or has anything of its own. Never rejects. */
+  /** Opens the first visit, unless this device has been here, has anything of its own, or was just emptied by this tab. Never rejects. */
   async start(): Promise<void> {
-    if (BUNDLED === null || remembered(VISITED) !== undefined) return;
+    if (BUNDLED === null || remembered(VISITED) !== undefined || wasErased()) return;
     if (tasks.list.length > 0 || models.list.some((model) => !this.isBundled(model))) {
       remember(VISITED, 'done');
       return;
