@@ -18,6 +18,8 @@ export interface TrainingConfig {
   readonly batch: number;
   /** Rows on the GPU at a time; the gradient is the same. */
   readonly microBatch: number;
+  /** Layers are worked out again on the way back; the gradient is the same. Chen et al. 2016, arXiv:1604.06174. */
+  readonly recompute: boolean;
   readonly weightDecay: number;
   /** 0 is no clipping. */
   readonly clipNorm: number;
@@ -83,6 +85,7 @@ export async function fitPatch(env: FitEnv, start: PatchStart, config: TrainingC
     trainable: true,
     dropout: start.dropout ?? 0,
     seed: env.seed,
+    recompute: config.recompute,
     ...(start.noDecay === undefined ? {} : { noDecay: start.noDecay }),
   };
   const patch = engine.createPatch(start.parts, options);

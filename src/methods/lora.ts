@@ -141,6 +141,7 @@ function read(raw: RawConfig, model: ModelConfig): LoraConfig {
     epochs: number('epochs', settings.epochs),
     batch: number('batch', settings.batch),
     microBatch: number('microBatch', settings.microBatch),
+    recompute: readBoolean(raw, 'recompute', settings.recompute),
     weightDecay: number('weightDecay', settings.weightDecay),
     clipNorm: number('clipNorm', settings.clipNorm),
     validations: number('validations', settings.validations),
@@ -169,6 +170,7 @@ function training(config: LoraConfig, model: ModelConfig, data: DataSize): Train
       paddedLength(Math.max(1, data.longestRow - 1), model.context),
     ],
     trainedValues: loraParameters(config, model),
+    recompute: config.recompute,
   };
 }
 
@@ -176,7 +178,7 @@ function training(config: LoraConfig, model: ModelConfig, data: DataSize): Train
 const OVERHEAD = 1.25;
 
 /** FLOP a token: 4 P_linear + 4 P_head (where a token is trained) + 6 P_lora + 3.5 of attention's products; bytes: w, g, m, v in f32 and the saved
- *  activations of one micro-batch. reference/kernels.md section 4. */
+ *  activations of one micro-batch. Recomputed layers are worked out once more, and only their inputs and one layer's activations are saved. */
 function estimate(
   config: LoraConfig,
   model: ModelConfig,
@@ -189,11 +191,12 @@ function estimate(
   const share = data.tokens > 0 ? data.trainedTokens / data.tokens : 1;
   const mean = data.rows > 0 ? data.tokens / data.rows : 0;
   const attention = 2 * mean * NH * HS * L;
-  const flops = 4 * linearParameters(model) + 4 * V * C * share + 6 * trainedValues + 3.5 * attention;
+  const again = config.recompute ? 2 * linearParameters(model) + 2 * trainedValues + attention : 0;
+  const flops = 4 * linearParameters(model) + 4 * V * C * share + 6 * trainedValues + 3.5 * attention + again;
   const saved = 4 * C + 2 * NH * HS + 2 * NKV * HS + 3 * F + NH + 7 * config.rank;
   return {
     seconds: (OVERHEAD * config.epochs * data.tokens * flops) / device.flopsPerSecond,
-    bytes: 16 * trainedValues + 4 * B * T * L * saved,
+    bytes: 16 * trainedValues + 4 * B * T * (config.recompute ? L * C + saved : L * saved),
   };
 }
 

@@ -57,6 +57,15 @@ export function trainingSettings(learningRate: number): TrainingSettings {
       unit: 'rows',
       advanced: true,
     },
+    recompute: {
+      kind: 'boolean',
+      label: 'Save memory',
+      term: 'activation recomputation',
+      help: 'Layers are worked out again on the way back: much less memory, up to half as much time again. The gradient is the same.',
+      default: false,
+      advanced: true,
+      source: { label: 'Chen et al. 2016', url: 'https://arxiv.org/abs/1604.06174' },
+    },
     schedule: {
       kind: 'choice',
       label: 'How the rate moves',

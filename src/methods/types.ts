@@ -106,6 +106,7 @@ export interface TrainingSize {
   /** The largest micro-batch, padded. */
   readonly shape: readonly [B: number, T: number];
   readonly trainedValues: number;
+  readonly recompute: boolean;
 }
 
 export interface Method<C extends object> {

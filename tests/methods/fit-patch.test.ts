@@ -9,7 +9,7 @@ import { row, tinyEnv, tinyRenderer, tinyRows } from '../support/tiny.ts';
 
 const engine = referenceEngine('models/llama');
 const training: TrainingConfig = {
-  ...{ learningRate: 1e-2, schedule: 'constant', warmup: 0, epochs: 12, batch: 4, microBatch: 2 },
+  ...{ learningRate: 1e-2, schedule: 'constant', warmup: 0, epochs: 12, batch: 4, microBatch: 2, recompute: false },
   ...{ weightDecay: 0.01, clipNorm: 1, validations: 4, patience: 0 },
 };
 const shape: Pick<LoraConfig, 'rank' | 'alpha' | 'rsLora' | 'targets'> = {

@@ -86,6 +86,10 @@ test('an estimate grows with passes, and its bytes with the micro-batch', () => 
   expect(once.seconds).toBeGreaterThan(60);
   expect(once.seconds).toBeLessThan(120);
   expect(estimate({ microBatch: 4 }).bytes).toBeGreaterThan(estimate({ microBatch: 1 }).bytes);
+  expect(estimate({ recompute: true }).bytes).toBeLessThan(estimate({}).bytes);
+  expect(estimate({ recompute: true }).seconds / estimate({}).seconds).toBeGreaterThan(1.2);
+  expect(estimate({ recompute: true }).seconds / estimate({}).seconds).toBeLessThan(1.6);
+  expect(methodById('lora').training({ recompute: true }, large, data)).toMatchObject({ recompute: true });
   expect(methodById('lora').training({ epochs: 3, batch: 4 }, large, data)).toMatchObject({ steps: 60, shape: [2, 256] });
   expect(methodById('prompt').training({}, large, data)).toBeUndefined();
 });

@@ -84,7 +84,7 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
   const { weights, activations } = engine.memory;
   const training = method.training(spec.config, engine.config, size);
   if (training === undefined || size.rows === 0) return { weights, activations, training: estimated };
-  const planned = engine.planTraining(training.shape, training.trainedValues);
+  const planned = engine.planTraining(training.shape, training.trainedValues, 'low-rank', training.recompute);
   return { weights, activations: activations + planned.activations, training: planned.training };
 }
 
@@ -98,8 +98,11 @@ export function withSettingsThatTakeLess(error: AppError, loaded: Loaded, spec: 
   const now = total(spec.config, size.longestRow);
   const one = { ...spec.config, microBatch: 1 };
   const half = Math.ceil(size.longestRow / 2);
+  const again = { ...spec.config, recompute: true };
   const ways = [
+    { words: '“Save memory” switched on', bytes: total(again, size.longestRow) },
     { words: '1 row at a time', bytes: total(one, size.longestRow) },
+    { words: '1 row at a time and “Save memory” switched on', bytes: total({ ...one, ...again, microBatch: 1 }, size.longestRow) },
     { words: `1 row at a time and rows of at most ${half} tokens`, bytes: total(one, half) },
   ].filter(({ bytes }) => bytes < now);
   return new AppError(error.code, `Training needs ${inWords(now)} of GPU memory, and the GPU has not that much left.`, {

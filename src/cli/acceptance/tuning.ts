@@ -27,6 +27,7 @@ const TRAINING: TrainingConfig = {
     epochs: 4,
     batch: 8,
     microBatch: 8,
+    recompute: false,
     weightDecay: 0,
     clipNorm: 1,
     validations: 1,
