@@ -220,7 +220,8 @@ function parseInfo(tensor: string, value: JsonValue, name: string, dataStart: nu
 export function tensorNumbers(tensor: SafetensorsTensor): Float64Array {
   const { dtype, bytes } = tensor;
   if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return Float64Array.from(tensorFloats(tensor));
-  const b = bytes.slice();
+  // A copy of its own, whatever kind of view it is: slice() of a Buffer of Node is no copy.
+  const b = new Uint8Array(bytes);
   const wide = (values: BigInt64Array | BigUint64Array): Float64Array => Float64Array.from(values, Number);
   if (dtype === 'F64') return new Float64Array(b.buffer);
   if (dtype === 'I64') return wide(new BigInt64Array(b.buffer));
