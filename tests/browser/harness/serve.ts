@@ -5,10 +5,12 @@ import { build, preview } from 'vite';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 
-export async function serveHarness(outDir: string): Promise<{ readonly address: string; close(): Promise<void> }> {
+export async function serveHarness(
+  outDir: string,
+  input = path.join(root, 'tests/browser/harness/index.html'),
+): Promise<{ readonly address: string; close(): Promise<void> }> {
   const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(readFileSync(path.join(root, 'index.html'), 'utf8'))?.[1];
   if (policy === undefined) throw new Error('index.html has no policy');
-  const input = path.join(root, 'tests/browser/harness/index.html');
   await build({
     root: path.dirname(input),
     configFile: false,
