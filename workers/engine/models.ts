@@ -85,7 +85,7 @@ function notesOn(source: ModelSource, files: readonly PickedFile[]): ModelInspec
     else if (name === undefined) {
       say(
         'mlc/no-library',
-        'There is no model library (.wasm) beside the shards. The model runs here without one; web-llm needs the library of this model and this quantization, of version 0.2.86: the repository binary-mlc-llm-libs of mlc-ai has it (folder v0_2_86), or mlc_llm compile builds it.',
+        'There is no model library (.wasm) beside the shards. The model runs here without one; web-llm needs the library of this model and this quantization, of version 0.2.86. For official models look in the repository binary-mlc-llm-libs of mlc-ai, folder v0_2_86; for others npm run webllm:library builds one (Llama shapes, q0f32 or q4f32_1), or mlc_llm compile.',
       );
     }
   }
@@ -125,6 +125,8 @@ export async function importModel(
 ): Promise<ModelRecord> {
   const source = await openModel(files.map(pickedSource));
   const total = source.files.reduce((sum, file) => sum + file.size, 0);
+  // The name that the choices have for it: where it is no plan of its own, 'as-is' is none of them.
+  const planOfFile = choicesOf(source.config, source.tensorInfos).find((choice) => choice.recommended)?.storage ?? 'as-is';
   const tick = clock(total, 'bytes', onProgress);
   await source.verify?.(signal);
   const keep = storingBlobs(async (put) => {
@@ -149,7 +151,7 @@ export async function importModel(
       parameters: parameterCount(source.tensorInfos),
       weightTypes: weightTypes(source.tensorInfos),
       hasTemplate: source.tokenizer.chatTemplate !== undefined,
-      storage,
+      storage: storage === 'as-is' ? planOfFile : storage,
       addedAt: known?.addedAt ?? now,
       lastUsedAt: now,
     };
