@@ -4,6 +4,7 @@ import type { ChatReply, HeldDifference } from '../../rpc/contract.ts';
 import { listContestants } from '../../storage/customizations.ts';
 import type { ContestantRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
+import { board } from './board.svelte.ts';
 import { job } from './job.svelte.ts';
 import { models } from './models.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
@@ -32,7 +33,8 @@ export class Column {
     this.contestant = contestant;
   }
   name = $derived(this.contestant?.name ?? 'Base');
-  mark = $derived(this.contestant === undefined || this.contestant.method === 'base' ? 'base' : this.contestant.method);
+  /** As on the board, which tells a system prompt, shots and steps apart. */
+  mark = $derived(board.board?.rows.find((row) => row.contestantId === this.contestant?.id)?.mark ?? this.contestant?.method ?? 'base');
 
   /** Once for each way of holding the base. */
   async measureDifference(signal: AbortSignal): Promise<void> {
