@@ -72,8 +72,15 @@ test('the board opens with Base, a prompt, shots and LoRA, none of them measured
   const before = await kept(page);
   expect(before.tasks).toHaveLength(1);
   expect(before.models).toEqual(['Vale micro']);
-  // Deleted is deleted; it comes back when it is asked for.
   await goTo(page, 'Models');
+  // Held as its file is: one of the choices, with its memory, and named once.
+  const row = page.getByRole('row', { name: /Vale micro/ });
+  await expect(row.getByRole('option').nth(2)).toBeAttached();
+  await expect(row).not.toContainText('–');
+  const ways = await row.getByRole('option').allTextContents();
+  expect(new Set(ways.map((way) => way.split(',')[0])).size).toBe(ways.length);
+  expect(ways.filter((way) => way.includes('Q8_0'))).toHaveLength(1);
+  // Deleted is deleted; it comes back when it is asked for.
   await page.getByRole('button', { name: 'Remove…' }).click();
   await page.getByRole('button', { name: /^Remove, free/ }).click();
   await expect(page.getByRole('heading', { name: 'The demo model' })).toBeVisible();
