@@ -1,6 +1,7 @@
 """From a config.json to a model library: lower, generate WGSL and wasm, link with the runtime."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,12 +13,13 @@ from tvm.s_tir import dlight
 from tvm.target import Target
 
 from webllm_model import Llama, Shape
+from webllm_precise import lower_precisely
 from webllm_runtime import RAISED, runtime_objects
 
 WGSL_TARGET = {"kind": "webgpu", "host": {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm"}}
 SCHEDULES = {
     "software": lambda: [dlight.gpu.Fallback()],
-    "gpu": lambda: [dlight.gpu.Matmul(), dlight.gpu.Reduction(), dlight.gpu.GeneralReduction(), dlight.gpu.Fallback()],
+    "gpu": lambda: [dlight.gpu.Matmul(), dlight.gpu.GEMV(), dlight.gpu.Reduction(), dlight.gpu.GeneralReduction(), dlight.gpu.Fallback()],
 }
 
 
@@ -29,13 +31,15 @@ def read_shape(config: dict, quantized: bool, chunk: int) -> Shape:
             sys.exit(f"{name} is {config[name]!r}. The program that is built here knows {wanted!r} only.")
     heads = config["num_attention_heads"]
     context = config["max_position_embeddings"]
-    scaling = config.get("rope_scaling") or {}
+    # Newer configurations put all of it under one name.
+    rope = config.get("rope_parameters") or config
+    scaling = rope.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else {})
     if scaling.get("rope_type", "llama3") != "llama3":
-        sys.exit(f'rope_scaling is of type "{scaling["rope_type"]}". Without scaling and "llama3" can be built.')
+        sys.exit(f'The rope scaling is of type "{scaling["rope_type"]}". What can be built: none, and "llama3".')
     return Shape(
         layers=config["num_hidden_layers"], heads=heads, kv_heads=config.get("num_key_value_heads", heads),
         head_size=config.get("head_dim") or config["hidden_size"] // heads, C=config["hidden_size"], F=config["intermediate_size"],
-        V=config["vocab_size"], eps=config["rms_norm_eps"], theta=int(config.get("rope_theta", 10000)), rope_scaling=scaling,
+        V=config["vocab_size"], eps=config["rms_norm_eps"], theta=int(rope.get("rope_theta", 10000)), rope_scaling=scaling,
         tied=config.get("tie_word_embeddings", False), context=context, chunk=min(chunk, context), quantized=quantized,
     )  # fmt: skip
 
@@ -105,6 +109,7 @@ def link(objects: list[str]):
 
 def build(config: dict, quantization: str, schedule: str, chunk: int, out: Path, cache: Path, tirx_wheel: Path) -> dict:
     """Writes the library to `out` and returns what describes it."""
+    lower_precisely()
     target = Target(WGSL_TARGET)
     shape = read_shape(config, quantization == "q4f32_1", chunk)
     model = Llama(shape, target)
@@ -121,5 +126,21 @@ def build(config: dict, quantization: str, schedule: str, chunk: int, out: Path,
         lowered = lowering(schedule, metadata, shape.chunk)(mod)
         built = relax.build(lowered, target, relax_pipeline=None, system_lib=True)
     built.export_library(str(out), fcompile=link(runtime_objects(cache, tirx_wheel)))
-    return {"quantization": quantization, "schedule": schedule, "context": shape.context, "chunk": shape.chunk,
-            "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")}}  # fmt: skip
+    kernels = wgsl_of(out)
+    products = [name for name in kernels if "linear" in name]
+    plain = [name for name in products if "var<workgroup>" not in kernels[name]]
+    if schedule == "gpu" and plain:
+        sys.exit(f"No schedule for real GPUs fits {', '.join(plain)}: its WGSL shares nothing within a workgroup.")
+    return {
+        "quantization": quantization, "schedule": schedule, "context": shape.context, "chunk": shape.chunk,
+        "products": {"kernels": len(products), "throughWorkgroupMemory": len(products) - len(plain)},
+        "versions": {name: version(name) for name in ("apache-tvm", "apache-tvm-ffi")},
+    }  # fmt: skip
+
+
+def wgsl_of(library: Path) -> dict[str, str]:
+    """The text of each kernel, as it lies in the data of the module."""
+    text = library.read_bytes().decode("latin-1")
+    starts = list(re.finditer(r"// Function: (\w+)\n", text))
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    return {start[1]: text[start.start() : end].split("\0")[0] for start, end in zip(starts, ends, strict=True)}

@@ -1,6 +1,7 @@
 """Builds a model library for web-llm 0.2.86 from a Llama-architecture config.json:
 
-    npm run webllm:library -- MODEL_DIR OUT.wasm [--quantization q0f32|q4f32_1] [--schedule software|gpu] [--chunk 128] [--gzip]
+    npm run webllm:library -- MODEL_DIR OUT.wasm [--quantization q0f32|q4f32_1] [--schedule software|gpu] [--chunk 128]
+        [--wgsl FILE] [--gzip]
 
 OUT.wasm.json beside it says with which versions it was built, its size and its hash. Needs Python 3.11 or later with venv, and emscripten 3.1
 (Debian: apt-get install --no-install-recommends emscripten). Everything else goes into an environment of its own, outside of the repository, at
@@ -20,7 +21,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("MAQUETTE_WEBLLM_CACHE", Path.home() / ".cache/maquette-webllm")).absolute()
 HEADERS = "apache-tvm-tirx==0.1.0a4"
-NOTICE = "Contains the runtime of Apache TVM (Apache License 2.0, Copyright The Apache Software Foundation) and musl and compiler-rt by way of emscripten."
+NOTICE = (
+    "Contains the runtime of Apache TVM (Apache License 2.0; Copyright The Apache Software Foundation), and by way of emscripten musl (MIT) and "
+    "LLVM's compiler-rt and libc++ (Apache License 2.0 with LLVM exceptions)."
+)
 
 
 def arguments():
@@ -30,6 +34,7 @@ def arguments():
     parser.add_argument("--quantization", choices=("q0f32", "q4f32_1"), default="q0f32")
     parser.add_argument("--schedule", choices=("software", "gpu"), default="gpu", help="for software GPUs, or tiled for real ones")
     parser.add_argument("--chunk", type=int, default=128, help="most tokens that go in at once")
+    parser.add_argument("--wgsl", type=Path, metavar="FILE", help="write the text of all kernels, to see how they are scheduled")
     parser.add_argument("--gzip", action="store_true", help="write OUT.wasm.gz in place of OUT.wasm")
     return parser.parse_args()
 
@@ -48,12 +53,15 @@ def environment() -> Path:
 
 def run_inside(args) -> None:
     """The build itself, which runs in the environment."""
-    from webllm_build import build
+    from webllm_build import build, wgsl_of
 
     config = json.loads((args.model / "config.json").read_text())
     wheel = next(CACHE.glob("apache_tvm_tirx-*.whl"))
     said = build(config, args.quantization, args.schedule, args.chunk, args.out, CACHE, wheel)
     data = args.out.read_bytes()
+    if args.wgsl is not None:
+        args.wgsl.write_text("".join(wgsl_of(args.out).values()))
+    said["versions"]["apache-tvm-tirx"] = HEADERS.split("==")[1]
     emcc = subprocess.run(["emcc", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
     said = {"webllm": "0.2.86", **said, "emscripten": emcc, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "notice": NOTICE}
     args.out.with_name(args.out.name + ".json").write_text(json.dumps(said, indent=2) + "\n")

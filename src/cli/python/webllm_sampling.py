@@ -43,19 +43,22 @@ def places(V: int):
 def scatter(V: int):
     @T.prim_func(s_tir=True)
     def sort_scatter(var_probs: T.handle, var_place: T.handle, var_sorted: T.handle, var_indices: T.handle):
-        T.func_attr({"tirx.noalias": True})
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True})
         B = T.int64()
         probs = T.match_buffer(var_probs, (B, V), "float32")
         place = T.match_buffer(var_place, (B, V), "int32")
         ordered = T.match_buffer(var_sorted, (B, V), "float32")
         indices = T.match_buffer(var_indices, (B, V), "int32")
-        for b, i in T.grid(B, V):
-            with T.sblock("scatter"):
-                vb, vi = T.axis.remap("SS", [b, i])
-                T.reads(probs[vb, vi], place[vb, vi])
-                T.writes(ordered[vb, 0:V], indices[vb, 0:V])
-                ordered[vb, place[vb, vi]] = probs[vb, vi]
-                indices[vb, place[vb, vi]] = T.Cast("int32", vi)
+        for n0 in T.thread_binding((B * T.int64(V) + T.int64(63)) // T.int64(64), "blockIdx.x"):
+            for n1 in T.thread_binding(T.int64(64), "threadIdx.x"):
+                with T.sblock("scatter"):
+                    vb = T.axis.spatial(B, (n0 * T.int64(64) + n1) // T.int64(V))
+                    vi = T.axis.spatial(T.int64(V), (n0 * T.int64(64) + n1) % T.int64(V))
+                    T.where(n0 * T.int64(64) + n1 < B * T.int64(V))
+                    T.reads(probs[vb, vi], place[vb, vi])
+                    T.writes(ordered[vb, 0:V], indices[vb, 0:V])
+                    ordered[vb, place[vb, vi]] = probs[vb, vi]
+                    indices[vb, place[vb, vi]] = T.Cast("int32", vi)
 
     return sort_scatter
 
