@@ -53,10 +53,11 @@ const KNOWN: readonly Known[] = [
     fix: 'Load the model again; what was saved is safe.',
   },
   {
-    matches: /param|tensor|shape|nbytes|byteOffset|size of/i,
-    code: 'webllm/shards',
-    what: 'The weights do not fit the model library.',
-    fix: 'Choose weights and library of one model, in one quantization.',
+    // TVM without C++ exceptions: what it finds wrong is printed to the console, and then its program ends.
+    matches: /^ExitStatus|^RuntimeError: (unreachable|Aborted)/,
+    code: 'webllm/library-ended',
+    what: 'The program of the model library ended itself.',
+    fix: OTHER_LIBRARY,
   },
 ];
 
@@ -64,10 +65,16 @@ const KNOWN: readonly Known[] = [
 export function webllmError(error: unknown, doing: string): Error {
   if (error instanceof AppError) return error;
   if (error instanceof Error && error.name === 'AbortError') return error;
-  // A constructor's name: the package is built without setting `name` on all of its classes.
-  const text = error instanceof Error ? `${error.name === 'Error' ? error.constructor.name : error.name}: ${error.message}` : String(error);
+  const text = named(error);
   const known = KNOWN.find(({ matches }) => matches.test(text));
   const why = `It says: ${text.slice(0, 600)}`;
   if (known !== undefined) return new AppError(known.code, known.what, { why, fix: known.fix, cause: error });
   return new AppError('webllm/failed', `web-llm failed while ${doing}.`, { why, fix: 'Run the model in our engine.', cause: error });
+}
+
+/** "Name: message". Some of web-llm's classes keep the name "Error", and the end of a WebAssembly program is an object of its own. */
+function named(error: unknown): string {
+  if (error instanceof Error) return `${error.name === 'Error' ? error.constructor.name : error.name}: ${error.message}`;
+  if (typeof error !== 'object' || error === null) return String(error);
+  return `${String(Reflect.get(error, 'name'))}: ${String(Reflect.get(error, 'message'))}`;
 }

@@ -2,11 +2,14 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, type Page, test } from '@playwright/test';
-import { beside, numbers, packed } from '../webllm/mlc-files.ts';
+import { beside, library, numbers, packed, packedShards, siteLibrary } from '../webllm/mlc-files.ts';
 import { serveHarness } from './harness/serve.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
+/** The files of a Hugging Face folder. */
+const FOLDER = /^(config|generation_config|tokenizer|tokenizer_config)\.json$|^model\.safetensors$/;
 const LLAMA = path.join(root, 'tests/fixtures/models/llama');
 let address = '';
 let close = async (): Promise<void> => undefined;
@@ -23,7 +26,6 @@ test.afterAll(async () => {
 /** Opens the page; from then on only the site's own files are served, and every other request is counted. */
 async function open(page: Page): Promise<string[]> {
   const foreign: string[] = [];
-  page.on('console', (message) => console.log(message.text()));
   page.on('pageerror', (error) => console.log(`page error: ${error.message}`));
   await page.context().route('**/*', (route) => {
     const url = route.request().url();
@@ -38,7 +40,7 @@ async function open(page: Page): Promise<string[]> {
 
 test('the llama fixture answers as the oracle, token for token, without a request', async ({ page }) => {
   const foreign = await open(page);
-  const loaded = await page.evaluate((files) => webllmPage.load(files), packed(LLAMA, 'llama-q0f32'));
+  const loaded = await page.evaluate((files) => webllmPage.load(files), await packed(LLAMA, FOLDER, library('llama-q0f32')));
   expect(loaded).toEqual({ context: 256, chunk: 128, vocabulary: 288 });
   const file = path.join(LLAMA, 'expected.safetensors');
   for (const n of [0, 1]) {
@@ -59,8 +61,25 @@ test('the llama fixture answers as the oracle, token for token, without a reques
   const last = single.slice(-288);
   expect(Math.max(...chunked.map((logit, i) => Math.abs(logit - last[i])))).toBeLessThan(1e-3);
   await page.evaluate(() => webllmPage.leaveWebllm());
-  const again = await page.evaluate((files) => webllmPage.load(files), packed(LLAMA, 'llama-q0f32'));
+  const again = await page.evaluate((files) => webllmPage.load(files), await packed(LLAMA, FOLDER, library('llama-q0f32')));
   expect(again.vocabulary).toBe(288);
+  expect(foreign).toEqual([]);
+});
+
+test('q4f32_1 shards give the logits of their own rounded weights', async ({ page }) => {
+  const folder = beside('quant/llama/mlc_q4f32_1');
+  test.skip(folder === undefined, 'the fixtures beside the project are not here');
+  if (folder === undefined) return;
+  const foreign = await open(page);
+  await page.evaluate((files) => webllmPage.load(files), packedShards(folder, library('llama-q4f32_1')));
+  const file = path.join(folder, 'expected.safetensors');
+  const tokens = Array.from(numbers(file, 'input_ids'));
+  const expected = numbers(file, 'logits');
+  const got = await page.evaluate((t) => webllmPage.logits(t), tokens);
+  expect(got.length).toBe(expected.length);
+  const worst = got.reduce((most, logit, i) => Math.max(most, Math.abs(logit - expected[i])), 0);
+  console.log(`q4f32_1: largest difference of a logit ${worst.toExponential(1)}`);
+  expect(worst).toBeLessThan(5e-3);
   expect(foreign).toEqual([]);
 });
 
@@ -69,7 +88,7 @@ test('stories260k tells the stories of the oracle', async ({ page }) => {
   test.skip(folder === undefined, 'the fixtures beside the project are not here');
   if (folder === undefined) return;
   const foreign = await open(page);
-  await page.evaluate((files) => webllmPage.load(files), packed(folder, 'stories260k-q0f32'));
+  await page.evaluate((files) => webllmPage.load(files), await packed(folder, FOLDER, library('stories260k-q0f32')));
   const { ids, greedy } = story(folder);
   const got = await page.evaluate((p) => webllmPage.greedy(p, 64), ids);
   expect(got.ids).toEqual(greedy);
@@ -80,17 +99,66 @@ function story(folder: string): { readonly ids: readonly number[]; readonly gree
   return { ids: first.input_ids, greedy: first.greedy };
 }
 
-test('files that do not fit are refused with a code, and the next load works', async ({ page }) => {
-  await open(page);
-  const good = packed(LLAMA, 'llama-q0f32');
-  const library = packed(LLAMA, 'llama-q4f32_1').libraryGzip;
-  const noWasm = 'H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==';
+test('both libraries of the model of the site answer alike: one thread an output, and tiled', async ({ page }) => {
+  const foreign = await open(page);
+  const folder = path.join(root, 'public/models/vale-micro');
+  const long = Array.from({ length: 150 }, (_, i) => 16 + ((i * 37) % 1900));
+  const answers: { readonly last: readonly number[]; readonly ids: readonly number[] }[] = [];
+  for (const schedule of ['software', 'gpu']) {
+    const files = await packed(folder, /\.gguf$/, siteLibrary('vale-micro', `q0f32-${schedule}`));
+    const loaded = await page.evaluate((all) => webllmPage.load(all), files);
+    expect(loaded).toEqual({ context: 512, chunk: 128, vocabulary: 2048 });
+    answers.push(
+      await page.evaluate(
+        async (p) => ({ last: await webllmPage.lastLogits(p), ids: (await webllmPage.greedy(p.slice(0, 20), 8)).ids }),
+        long,
+      ),
+    );
+    await page.evaluate(() => webllmPage.leaveWebllm());
+  }
+  const [plain, tiled] = answers;
+  const worst = plain.last.reduce((most, logit, i) => Math.max(most, Math.abs(logit - tiled.last[i])), 0);
+  console.log(`two schedules, 150 tokens: largest difference of a logit ${worst.toExponential(1)}`);
+  // Another order of summation in f32; logits reach 20.
+  expect(worst).toBeLessThan(1e-3);
+  expect(new Set(plain.last).size).toBeGreaterThan(1000);
+  expect(tiled.ids).toEqual(plain.ids);
+  expect(foreign).toEqual([]);
+});
+
+test('files that do not fit are refused with a code, a load can be stopped, and the next one works', async ({ page }) => {
+  const foreign = await open(page);
+  const good = await packed(LLAMA, FOLDER, library('llama-q0f32'));
+  const noWasm = gzipSync('hello').toString('base64');
+  const noWasmInside = gzipSync(damaged(gunzipSync(Buffer.from(good.libraryGzip, 'base64')))).toString('base64');
   const cases: readonly (readonly [Partial<typeof good>, string])[] = [
     [{ shards: [] }, 'mlc/shards-missing'],
+    [{ shards: good.shards.map(({ name }) => ({ name, base64: 'AAAA' })) }, 'mlc/shard-size'],
     [{ libraryGzip: noWasm }, 'mlc/library-not-wasm'],
-    [{ libraryGzip: library }, 'mlc/library-shape'],
+    [{ libraryGzip: noWasmInside }, 'webllm/library-not-wasm'],
+    [{ libraryGzip: library('llama-q4f32_1') }, 'mlc/library-shape'],
   ];
   for (const [change, code] of cases) expect(await page.evaluate((files) => webllmPage.refused(files), { ...good, ...change })).toBe(code);
+  for (const place of ['Handing over', 'Loading model from cache']) {
+    expect(await page.evaluate(([files, at]) => webllmPage.refused(files, at), [good, place] as const)).toBe('AbortError');
+  }
   const loaded = await page.evaluate((files) => webllmPage.load(files), good);
   expect(loaded.vocabulary).toBe(288);
+  expect(await page.evaluate(() => webllmPage.tooLong(257))).toBe('webllm/context');
+  expect(await page.evaluate(() => webllmPage.tooLong(0))).toBe('webllm/empty-prompt');
+  await page.evaluate(() => webllmPage.leaveWebllm());
+  const kept = await page.evaluate(async () => {
+    const names: string[] = [];
+    for await (const name of (await navigator.storage.getDirectory()).keys()) names.push(name);
+    return names;
+  });
+  expect(kept).not.toContain('tvmjs-opfs-store');
+  expect(foreign).toEqual([]);
 });
+/** A module whose sections are whole and whose code is not. */
+function damaged(wasm: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(wasm);
+  const at = copy.length >> 2;
+  copy.fill(0xff, at, at + 64);
+  return copy;
+}

@@ -29,26 +29,34 @@ async function unpack({ id, chatConfig, index, tokenizer, shards, libraryGzip }:
 const page = {
   webllm,
   leaveWebllm,
-  load: async (packed: Packed, signal = new AbortController().signal) => loadIntoWebllm(await unpack(packed), () => undefined, signal),
-  /** The code of a load that must not succeed. */
-  refused: async (packed: Packed) => {
+  load: async (packed: Packed) => loadIntoWebllm(await unpack(packed), () => undefined, new AbortController().signal),
+  /** The code of a load that must not succeed; `stopAt` aborts it when its progress says so. */
+  async refused(packed: Packed, stopAt = '') {
+    const controller = new AbortController();
+    const heard = (_: number, what: string): void => {
+      if (stopAt !== '' && what.includes(stopAt)) controller.abort();
+    };
     try {
-      await loadIntoWebllm(await unpack(packed), () => undefined, new AbortController().signal);
+      await loadIntoWebllm(await unpack(packed), heard, controller.signal);
       return 'loaded';
     } catch (error) {
-      console.log(error instanceof Error && 'why' in error ? String(error.why) : '');
-      return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+      if (!(error instanceof Error)) return String(error);
+      return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+    }
+  },
+  /** The code with which a prompt is refused. */
+  async tooLong(length: number) {
+    try {
+      await webllm().lastLogits(new Uint32Array(length), new AbortController().signal);
+      return 'answered';
+    } catch (error) {
+      return error instanceof Error && 'code' in error ? error.code : String(error);
     }
   },
   async greedy(prompt: readonly number[], maxTokens: number, stops: readonly number[] = []) {
     const ids: number[] = [];
     const options = { temperature: 0, topK: 0, topP: 1, seed: 0, maxTokens, stops };
-    const end = await webllm()
-      .generate(Uint32Array.from(prompt), options, (id) => ids.push(id), new AbortController().signal)
-      .catch((error: unknown) => {
-        console.log(error instanceof Error && 'why' in error ? String(error.why) : '');
-        throw error;
-      });
+    const end = await webllm().generate(Uint32Array.from(prompt), options, (id) => ids.push(id), new AbortController().signal);
     return { ids, end };
   },
   /** Stops after `after` tokens. */
@@ -71,4 +79,3 @@ declare global {
   var webllmPage: typeof page;
 }
 globalThis.webllmPage = page;
-globalThis.addEventListener('unhandledrejection', ({ reason }) => console.log(String(reason)));
