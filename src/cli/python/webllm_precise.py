@@ -1,5 +1,6 @@
-"""Sine and cosine to the last bits of f32. WGSL allows an error of 2^-11 for its own (W3C, "WebGPU Shading Language", accuracy of built-in functions), and that is what a rotation
-of queries and keys then has: with it, logits of the q4f32_1 fixture were up to 5.4e-3 off on SwiftShader; with these, 1.1e-4."""
+"""Sine and cosine to the last bits of f32. WGSL allows an error of 2^-11 for its own (W3C, "WebGPU Shading Language", accuracy of built-in
+functions), and that is what a rotation of queries and keys then has: with it, logits of the q4f32_1 fixture were up to 5.4e-3 off on SwiftShader;
+with these, 1.1e-4."""
 
 from tvm import tirx
 from tvm.tirx.op import register_intrin_lowering
