@@ -1,6 +1,7 @@
 // `npm test`: checks, unit tests, build, browser tests. Ends with one line, "N passed, N failed[, N skipped]". `npm test -- unit` runs one part.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { dawnEnvironment, findOrInstallBrowser } from './environment.mjs';
 
 const only = process.argv.slice(2);
@@ -14,8 +15,18 @@ const count = (passed, failed, skipped) => {
   total.skipped += skipped;
 };
 
+/** A port that nobody uses: `npm start` may be running beside. */
+const freePort = () =>
+  new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, 'localhost', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+
 const browser = findOrInstallBrowser();
-const env = { ...dawnEnvironment(), CHROME_PATH: browser };
+const env = { MAQUETTE_PORT: String(await freePort()), ...dawnEnvironment(), CHROME_PATH: browser };
 console.log(`Browser: ${browser}`);
 rmSync('test-results', { recursive: true, force: true });
 mkdirSync('test-results', { recursive: true });
