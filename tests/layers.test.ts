@@ -1,4 +1,5 @@
 // Holds who may import whom (STYLE.md, "Who may import whom"), that types.ts files import only each other, that one file calls fetch, and no raw HTML.
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -116,5 +117,13 @@ describe('the layers', () => {
     }
     const text = `import { a } from '../data/rows.ts';\nconst b = await import("./x.ts");\nnew Worker(new URL('../../workers/engine.ts', import.meta.url));\nimport '@scope/pkg/file.css';`;
     expect(importsOf('src/text/y.ts', text)).toEqual(['src/data/rows.ts', 'src/text/x.ts', 'url:workers/engine.ts', '@scope/pkg']);
+  });
+});
+
+describe('the tree', () => {
+  it('is plain files: a committed link (to installed packages, say) breaks a fresh clone', () => {
+    const entries = execFileSync('git', ['ls-files', '--stage'], { cwd: ROOT, encoding: 'utf8' }).trim().split('\n');
+    expect(entries.length).toBeGreaterThan(500);
+    expect(entries.filter((line) => !line.startsWith('100'))).toEqual([]);
   });
 });
