@@ -12,6 +12,10 @@ function here(): WebllmRuntime {
     throw new AppError('webllm/not-loaded', 'No model is loaded in web-llm.', { fix: 'Load a model there first.' });
   return running;
 }
+function notYet(): never {
+  here();
+  throw new AppError('webllm/adapter-not-yet', 'Adapters do not run inside web-llm yet.', { fix: 'Run the adapter in our engine.' });
+}
 const api: WebllmApi = {
   async load(files, onProgress, signal) {
     await running?.unload();
@@ -23,6 +27,12 @@ const api: WebllmApi = {
     here().generate(prompt, options, (logits, { seed }, drawn) => sampleToken(logits, options, seed, drawn), onToken, signal),
   logits: (tokens, signal) => here().logits(tokens, signal),
   lastLogits: (tokens, signal) => here().lastLogits(tokens, signal),
+  addAdapter: async () => notYet(),
+  useAdapters: async () => notYet(),
+  removeAdapter: async () => notYet(),
+  selfTestPlan: async () => notYet(),
+  selfTest: async () => notYet(),
+  selfTestKey: async () => notYet(),
   async unload() {
     await running?.unload();
     running = undefined;

@@ -31,6 +31,57 @@ export interface WebllmSampling {
 }
 export type WebllmEnd = 'stop' | 'length' | 'context' | 'aborted';
 
+/** One linear's low-rank factors: y += strength * scale * B (A x). Hu et al. 2021, arXiv:2106.09685. */
+export interface WebllmFactors {
+  /** Path of the linear as PEFT counts it, with or without "model." in front: layers.3.self_attn.q_proj. Of each layer q_proj, k_proj, v_proj, o_proj of
+   *  self_attn and gate_proj, up_proj, down_proj of mlp. */
+  readonly module: string;
+  readonly rank: number;
+  /** (rank, inputs), row-major. */
+  readonly a: Float32Array<ArrayBuffer>;
+  /** (outputs, rank), row-major. */
+  readonly b: Float32Array<ArrayBuffer>;
+  /** alpha / r, or alpha / sqrt(r) with rank-stabilized scaling. */
+  readonly scale: number;
+}
+/** A LoRA as web-llm's worker takes it: unmerged, whatever the base's numbers are. */
+export interface WebllmAdapter {
+  /** `WebllmFiles.id` of the model that it was trained on. */
+  readonly base: string;
+  readonly factors: readonly WebllmFactors[];
+}
+export interface WebllmInUse {
+  readonly id: string;
+  /** 0 to 1.5. */
+  readonly strength: number;
+}
+/** What the self-test asks: our engine's logits (V) after the last token of each of `cases`, on the same weights with `adapter` at strength 1. The same
+ *  plan comes again for the same model and library. */
+export interface WebllmSelfTestPlan {
+  /** Random factors on all seven linears of each layer. */
+  readonly adapter: WebllmAdapter;
+  /** One token, a short prompt, and one longer than what goes in at once, where the context has room for it. */
+  readonly cases: readonly { readonly name: 'one token' | 'short prompt' | 'long prompt'; readonly tokens: Uint32Array<ArrayBuffer> }[];
+}
+/** One sentence a check, in the order in which they are made. */
+export interface WebllmSelfTestCheck {
+  readonly ok: boolean;
+  /** "short prompt": of the plan's cases; then what was compared: "with the random adapter", "with a zero adapter", "hits in each pass", "taken off". */
+  readonly name: string;
+  /** Logits: the largest difference found. Hits: how many there were in the first pass that has another count, else in each. */
+  readonly found: number;
+  /** Logits: the largest difference allowed. Hits: the expected count. */
+  readonly allowed: number;
+}
+export type WebllmSelfTest =
+  | { readonly ok: true; readonly checks: readonly WebllmSelfTestCheck[] }
+  /** `unknown`: what could not be read, by the kernel's name; then nothing was run. Otherwise at least one of the checks failed. */
+  | {
+      readonly ok: false;
+      readonly checks: readonly WebllmSelfTestCheck[];
+      readonly unknown?: { readonly kernel: string; readonly why: string };
+    };
+
 /** The worker in which web-llm runs. One model at a time, one call at a time; it is ended after a load that failed or was stopped. */
 export interface WebllmApi {
   load(files: WebllmFiles, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<WebllmLoaded>;
@@ -40,5 +91,20 @@ export interface WebllmApi {
   logits(tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array>;
   /** Logits (V) after all tokens, which go in chunk by chunk. */
   lastLogits(tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array>;
+  /** Puts factors on web-llm's GPU and uses none of them yet; an id that is there is replaced. Resolves with the bytes that they take there.
+   *  @throws 'webllm/adapter-base', 'webllm/adapter-shape', 'webllm/adapter-module', 'webllm/unknown-kernel', 'webllm/not-loaded' */
+  addAdapter(id: string, adapter: WebllmAdapter): Promise<number>;
+  /** From the next prompt on exactly these, added up; none for the model as it came.
+   *  @throws 'webllm/adapter-unknown', 'webllm/adapter-strength', 'webllm/not-loaded' */
+  useAdapters(list: readonly WebllmInUse[]): Promise<void>;
+  /** Out of use and off the GPU. An id that is not there is no error. */
+  removeAdapter(id: string): Promise<void>;
+  /** @throws 'webllm/not-loaded' */
+  selfTestPlan(): Promise<WebllmSelfTestPlan>;
+  /** Do adapters inside this model's library give what our engine gives? `logits` (V) are the answers to `selfTestPlan().cases`, in their order. Adapters that
+   *  were in use are in use again afterwards. Failing is a result and no error. @throws 'webllm/self-test-logits', 'webllm/not-loaded', AbortError */
+  selfTest(logits: readonly Float32Array[], signal: AbortSignal): Promise<WebllmSelfTest>;
+  /** Under which a result of the self-test is remembered: the library's hash, web-llm's version, this app's part in it, the browser and the device. */
+  selfTestKey(): Promise<string>;
   unload(): Promise<void>;
 }
