@@ -6,7 +6,7 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { hashText, seededRandom } from '../lib/random.ts';
-import { EXAMS, exam } from '../world/exam.ts';
+import { EXAMS, exam, isOpenEnded } from '../world/exam.ts';
 import { encodeDocument, packRows } from '../world/layout.ts';
 import { phaseAt, SCHEDULE } from '../world/mixture.ts';
 import { readEncoder } from './world/tokenizer-files.ts';
@@ -57,6 +57,7 @@ if (values.schedule) {
   await write(`${JSON.stringify(SCHEDULE)}\n`);
 } else if (values.exam !== undefined) {
   for (const name of Object.keys(EXAMS)) {
+    if (isOpenEnded(name)) continue; // the trainer counts answers that equal the gold one
     for (const document of exam(name, Number(values.seed), Number(values.exam))) {
       const prompt = encodeDocument(
         { ...document, turns: [...document.turns.slice(0, -1), { role: 'assistant', content: '', weight: 0, endWeight: 0 }] },

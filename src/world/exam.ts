@@ -75,6 +75,9 @@ export const EXAMS: Readonly<Record<string, (draw: Draw) => WorldDocument>> = {
   'verse constraints': (draw) => writing(draw, { kind: 'verse' }),
 };
 
+/** Exams of which an answer can be right and still not be the gold one: only their checks tell. */
+export const isOpenEnded = (name: string): boolean => name === 'story constraints' || name === 'verse constraints';
+
 /** `count` questions of one exam, on the held-out side. The same seed gives the same questions; k = 0 and k = 4 of one seed ask alike. */
 export function exam(name: string, seed: number, count: number): WorldDocument[] {
   const draw: Draw = { random: seededRandom(hashText(`${name.replace(/ k=\d+/, '')}/${seed}`)), split: 'held' };

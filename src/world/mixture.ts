@@ -81,10 +81,10 @@ const MIXTURE: Phase['shares'] = [
   ['facts', 0.01],
 ];
 /** Late in a run: labels from shots stand at 98 %, what has many words to learn by heart (Vesh) or many constraints (stories) does not yet. At 36 M tokens of
- *  the mixture above: Vesh 45 %, story constraints 28 %, both asked for 70. Labels keep a fifth of the documents, since in-context learning can fade while the
+ *  the mixture above: Vesh 45 %, story constraints 28 %, both asked for 70. Labels keep a sixth of the documents, since in-context learning can fade while the
  *  loss still falls (Singh et al. 2023, arXiv:2311.08360). */
 const LATE_MIXTURE: Phase['shares'] = [
-  ['few-shot-labels', 0.19],
+  ['few-shot-labels', 0.18],
   ['few-shot-rules', 0.11],
   ['system-rules', 0.14],
   ['reading', 0.13],
@@ -93,9 +93,9 @@ const LATE_MIXTURE: Phase['shares'] = [
   ['arithmetic', 0.11],
   ['tracking', 0.04],
   ['style', 0.04],
-  ['translation', 0.09],
+  ['translation', 0.12],
   ['writing', 0.06],
-  ['copying', 0.02],
+  ['copying', 0.01],
   ['kinds', 0.03],
   ['kind', 0.02],
   ['recall', 0.01],
@@ -170,7 +170,7 @@ export const SCHEDULE: readonly Phase[] = [
   },
   { from: 11e6, length: 256, restShare: 0.15, shares: MIXTURE },
   { from: 40e6, length: 512, restShare: 0.15, shares: [...MIXTURE, ...LONG] },
-  { from: 60e6, length: 512, restShare: 0.15, shares: [...LATE_MIXTURE, ...LONG] },
+  { from: 52e6, length: 512, restShare: 0.15, shares: [...LATE_MIXTURE, ...LONG] },
 ];
 export const phaseAt = (tokens: number): Phase => SCHEDULE.findLast(({ from }) => from <= tokens) ?? SCHEDULE[0];
 

@@ -16,15 +16,23 @@ export function tracking(draw: Draw, options: { readonly steps?: number; readonl
   const things = sample(draw, HELD_THINGS.slice(0, 60), 3);
   const holds = [...things];
   const story = [`${listed(people.map((person, i) => `${person} has the ${things[i]}`))}.`];
-  const work: string[] = [];
+  const swaps: (readonly [number, number])[] = [];
   for (let i = 0; i < steps; i++) {
     const [a, b] = sample(draw, [0, 1, 2], 2);
     story.push(fill(zipf(draw, SWAPS, 1), { p: people[a], q: people[b] }));
     [holds[a], holds[b]] = [holds[b], holds[a]];
-    work.push(`${people[a]} ${holds[a]}, ${people[b]} ${holds[b]};`);
+    swaps.push([a, b]);
   }
   const asked = draw.random.below(3);
   story.push(`Who has the ${holds[asked]}?`);
+  // The steps follow the one thing that is asked for: who has it, then each swap and who has it after that. What everybody holds after each swap needs two
+  // look-ups a word and was not learned in 45 M tokens (0 of 100 chains).
+  let holder = things.indexOf(holds[asked]);
+  const work = [`${people[holder]};`];
+  for (const [a, b] of swaps) {
+    holder = holder === a ? b : holder === b ? a : holder;
+    work.push(`${people[a]} and ${people[b]}: ${people[holder]};`);
+  }
   const phrase = zipf(draw, how === 'steps' ? STEP_PHRASES : DIRECT, 1);
   return conversation(
     FAMILY,

@@ -29,9 +29,9 @@ export function translation(draw: Draw): WorldDocument {
     draw.split === 'held'
       ? 'sentence'
       : weighted(draw, [
-          ['phrase', 0.35],
-          ['short', 0.2],
-          ['sentence', 0.45],
+          ['phrase', 0.25],
+          ['short', 0.15],
+          ['sentence', 0.6],
         ] as const);
   const given = draw.split === 'train' && GIVEN.length > 0 && chance(draw, 0.08) ? pick(draw, GIVEN) : undefined;
   const subject = phrase(draw, given === undefined ? KNOWN : [given]);
