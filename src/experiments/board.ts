@@ -4,7 +4,7 @@ import type { Prompt } from '../methods/types.ts';
 import type { Metric, MetricDeclaration } from '../metrics/types.ts';
 import { pairedComparison, verdictOf } from './compare.ts';
 import { finding } from './finding.ts';
-import type { Board, BoardRow, Cost, RowResult, Score, Split } from './types.ts';
+import type { Board, BoardRow, Cost, Met, RowResult, Score, Split } from './types.ts';
 
 /** A contestant as the board needs it; a ContestantRecord is one. */
 export interface BoardContestant {
@@ -50,6 +50,8 @@ export interface BoardOptions {
   readonly longestAnswer: (prompt: Prompt) => number | undefined;
   /** The split's rows that have an answer. */
   readonly exampleIds: readonly string[];
+  /** By contestant id: what of these rows it has met while it was made; absent where nothing is known of it. */
+  readonly met?: ReadonlyMap<string, Met>;
   /** Contestants being made or scored now, or whose making failed. */
   readonly busy?: ReadonlyMap<string, 'fitting' | 'scoring' | 'failed'>;
   readonly seed: number;
@@ -126,7 +128,12 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
   const busy = options.busy?.get(contestant.id);
   const notes: string[] = [];
   if (stale !== undefined) notes.push(stale);
-  if (contestant.chosenOnValidation && split === 'validation') notes.push('checkpoint chosen on these rows');
+  const n = options.exampleIds.length;
+  const met = options.met?.get(contestant.id);
+  if (met !== undefined && met.trained > 0) notes.push(`trained on ${met.trained} of these ${n} rows`);
+  if (met !== undefined && met.shown > 0) notes.push(`shows ${met.shown} of these ${n} rows as shots`);
+  const chosenOn = contestant.chosenOnValidation ? (met?.chosen ?? (split === 'validation' ? n : 0)) : 0;
+  if (chosenOn > 0) notes.push(`checkpoint chosen on ${chosenOn < n ? `${chosenOn} of ` : ''}these rows`);
   if (contestant.afterTestOpened) notes.push('made after the test was opened');
   if (contestant.imported) notes.push('imported');
   const cost = contestant.cost;
@@ -145,14 +152,16 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
   if (result === undefined || score === undefined) return { row: { ...base, state: busy ?? (stale ? 'stale' : 'none'), notes }, isBase };
   const cut = result.rows.filter((row) => row.cut).length;
   if (cut > 0) notes.push(`${cut} of ${score.n} ${score.n === 1 ? 'reply' : 'replies'} cut at ${result.longestAnswer} tokens`);
-  const missing = options.exampleIds.length - result.rows.length;
+  const missing = n - result.rows.length;
   if (stale === undefined && missing > 0) {
-    if (!result.complete) notes.push(`measured on ${score.n} of ${options.exampleIds.length} rows`);
-    else notes.push(`${missing} of ${options.exampleIds.length} rows do not fit the context and were not answered`);
+    if (!result.complete) notes.push(`measured on ${score.n} of ${n} rows`);
+    else notes.push(`${missing} of ${n} rows do not fit the context and were not answered`);
   }
   const written = result.rows.reduce((sum, row) => sum + row.replyTokens, 0);
+  const unfair = met !== undefined && met.trained + met.shown > 0;
   const row: BoardRow = {
     ...base,
+    ...(unfair ? { unfair } : {}),
     state: busy ?? (stale !== undefined ? 'stale' : result.complete ? 'done' : 'partial'),
     score,
     ...(metric.binary ? { passed: result.rows.filter((r) => r.score === 1).length } : {}),
@@ -160,7 +169,7 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     cutReplies: cut,
     notes,
   };
-  return stale === undefined ? { row, rows: result.rows, isBase, held: result.held } : { row, isBase };
+  return stale === undefined && !unfair ? { row, rows: result.rows, isBase, held: result.held } : { row, isBase };
 }
 
 /** 0 for rows that count, 1 for stale ones with a score, 2 for the rest. */
@@ -170,7 +179,8 @@ function group(entry: Entry): number {
 }
 
 /** Everything the home screen shows of a task, from what was measured: intervals, paired tests against Base (Holm over the rows shown), brackets over
- *  neighbours that the rows cannot tell apart, and the finding. Stale results keep their numbers and are compared with nothing. */
+ *  neighbours that the rows cannot tell apart, and the finding. Stale results, and those of contestants that have met these rows, keep their numbers and are
+ *  compared with nothing. */
 export function buildBoard(options: BoardOptions): Board {
   const { metric, seed } = options;
   const entries = options.contestants.map((contestant) => entryOf(contestant, options));
@@ -208,6 +218,7 @@ export function buildBoard(options: BoardOptions): Board {
     metric,
     split: options.split,
     stale: rows.some((row) => row.state === 'stale'),
+    unfair: rows.some((row) => row.unfair),
     pairP,
   });
   return {

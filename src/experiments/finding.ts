@@ -12,6 +12,8 @@ export interface FindingOptions {
   readonly split: Split;
   /** There are results, but of other rows, another model or another score. */
   readonly stale: boolean;
+  /** There are scores of contestants that have met these rows. */
+  readonly unfair?: boolean;
   /** Uncorrected p of two of `rows`, by their places. */
   readonly pairP: (a: number, b: number) => number;
 }
@@ -38,7 +40,7 @@ export function finding(options: FindingOptions): string {
     const did = metric.binary
       ? `answers ${scoreText(leader)} rows right`
       : `scores ${scoreText(leader)} on ${rowsOf(leader.score?.n ?? n)}`;
-    return `${leader.name} ${did}. Nothing else is measured yet.`;
+    return `${leader.name} ${did}. ${options.unfair === true ? 'What else is measured has met these rows before.' : 'Nothing else is measured yet.'}`;
   }
   return rows.length === 2 ? findingOfTwo(options) : findingOfMany(options);
 }

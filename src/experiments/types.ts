@@ -19,6 +19,18 @@ export interface Cost {
   readonly extraTokensPerCall: number;
   readonly bytesToShip: number;
 }
+/** The rows that trained weights were made with, by the key of what each asks (`seen.ts`), one behind the other. */
+export interface Seen {
+  readonly trained: string;
+  /** Those that the checkpoint was chosen on. */
+  readonly chosen: string;
+}
+/** How many rows of a split a contestant was trained on, is shown as shots, and had its checkpoint chosen on (undefined where that is not known). */
+export interface Met {
+  readonly trained: number;
+  readonly shown: number;
+  readonly chosen: number | undefined;
+}
 export interface CurvePoint {
   readonly step: number;
   readonly value: number;
@@ -87,6 +99,8 @@ export interface BoardRow {
   /** How many rows scored 1, for metrics of 0 or 1. */
   readonly passed?: number;
   readonly againstBase?: Paired;
+  /** It has met rows that it is scored on, as a note says: its score stands for itself and is compared with nothing. */
+  readonly unfair?: true;
   readonly extraTokensPerCall?: number;
   readonly bytesToShip?: number;
   readonly seconds?: number;

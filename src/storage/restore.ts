@@ -54,6 +54,7 @@ const task = v.picklist([
 const role = v.picklist(['system', 'input', 'answer', 'id', 'ignore']);
 const cost = v.object({ seconds: number, peakBytes: number, tokens: count, extraTokensPerCall: number, bytesToShip: count });
 const settings = v.record(v.string(), v.unknown());
+const seen = v.object({ trained: v.string(), chosen: v.string() });
 
 const modelConfig = v.object({
   architecture: v.literal('llama'),
@@ -143,6 +144,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     createdAt: number,
     afterTestOpened: v.boolean(),
     chosenOnValidation: v.boolean(),
+    seen: v.exactOptional(seen),
     imported: v.boolean(),
   }),
   results: v.object({
@@ -199,6 +201,7 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     checkpoint: v.exactOptional(file),
     notes: v.exactOptional(v.array(v.object({ code: v.string(), text: v.string() }))),
     heldAs: v.exactOptional(storage),
+    seen: v.exactOptional(seen),
     pinned: v.exactOptional(v.array(v.object({ name: v.string(), messages: v.array(message) }))),
   }),
   settings: v.object({ key: v.string(), value: v.union([v.string(), v.number(), v.boolean()]) }),

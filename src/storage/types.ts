@@ -1,6 +1,6 @@
 import type { ColumnRole, Example, SplitShares, Task } from '../data/types.ts';
 import type { StoragePlan } from '../engine/types.ts';
-import type { Cost, RowResult, Run, Split } from '../experiments/types.ts';
+import type { Cost, RowResult, Run, Seen, Split } from '../experiments/types.ts';
 import type { ModelConfig } from '../formats/types.ts';
 import type { Prompt } from '../methods/types.ts';
 import type { Message } from '../text/types.ts';
@@ -76,6 +76,8 @@ export interface ContestantRecord {
   readonly afterTestOpened: boolean;
   /** Its checkpoint was chosen by its score on the validation rows. */
   readonly chosenOnValidation: boolean;
+  /** Of one that was trained here; absent in older ones. */
+  readonly seen?: Seen;
   readonly imported: boolean;
 }
 
@@ -125,6 +127,8 @@ export interface RunRecord extends Run {
   readonly notes?: readonly RunNote[];
   /** How the base was held while it trained; absent in older runs. */
   readonly heldAs?: StoragePlan;
+  /** The rows of its split, which may be another one when it has ended; absent in older runs. */
+  readonly seen?: Seen;
   /** The pinned conversations, by the names of their samples. */
   readonly pinned?: readonly { readonly name: string; readonly messages: readonly Message[] }[];
 }

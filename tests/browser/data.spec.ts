@@ -198,6 +198,17 @@ test.describe('split, test, and leaving', () => {
     await page.getByRole('dialog').getByLabel('Name').fill('First run');
     await page.keyboard.press('Enter');
     await expect(page.getByText('First run').first()).toBeVisible();
+
+    // On another split of the rows it is scored on some that it was trained on.
+    await goTo(page, 'Data');
+    await page.getByLabel('Seed', { exact: false }).last().fill('8');
+    await page.getByRole('button', { name: 'Split again' }).click();
+    await goTo(page, 'Task');
+    await page.getByRole('radio', { name: 'Validation' }).check();
+    await boardRow(page, 'LoRA').getByRole('button', { name: 'Measure LoRA again' }).click();
+    await expect(boardRow(page, 'LoRA')).toContainText('Not compared', { timeout: 90_000 });
+    await expect(boardRow(page, 'LoRA')).toContainText(/trained on \d+ of these 18 rows/);
+
     const bytes = async (): Promise<number> => (await kept(page)).files.reduce((sum, { bytes: size }) => sum + size, 0);
     const before = await bytes();
     await goTo(page, 'Task');

@@ -2,6 +2,7 @@
 import { type BoardResult, buildBoard } from '../../src/experiments/board.ts';
 import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
+import { metIn } from '../../src/experiments/seen.ts';
 import type { Board, Cost, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { withCue } from '../../src/methods/compose.ts';
@@ -131,6 +132,7 @@ export async function board(session: Session, taskId: string, split: Split): Pro
   const heldBy = await heldWays(results);
   const busy = new Map<string, 'scoring'>();
   if (job?.kind === 'measuring' && job.contestantId !== undefined) busy.set(job.contestantId, 'scoring');
+  const rows = splitOf(data, split);
   const marks = new Map(methods.map((method) => [method.id, method.mark]));
   return buildBoard({
     taskId,
@@ -141,7 +143,8 @@ export async function board(session: Session, taskId: string, split: Split): Pro
     now: { metricId: task.metricId, modelId, datasetVersion: record.version, splitSeed: task.seed, shares: task.shares },
     longestAnswer: (prompt) =>
       loaded === undefined || loaded.record.id !== modelId ? undefined : longestAnswerOf(data, loaded.renderer, prompt),
-    exampleIds: splitOf(data, split).map(({ id }) => id),
+    exampleIds: rows.map(({ id }) => id),
+    met: new Map(contestants.map((contestant) => [contestant.id, metIn(rows, contestant)])),
     busy,
     seed: task.seed,
     mark: (method) => marks.get(method),

@@ -2,6 +2,7 @@
 
 import type { Patch } from '../../src/engine/types.ts';
 import { createFitEnv } from '../../src/experiments/fit-env.ts';
+import { seenOf } from '../../src/experiments/seen.ts';
 import type { Cost } from '../../src/experiments/types.ts';
 import { AppError, asAppError, isAbort } from '../../src/lib/error.ts';
 import { methodById } from '../../src/methods/registry.ts';
@@ -60,6 +61,7 @@ async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent)
       samples: [],
       cost: { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: 0 },
       heldAs: loaded.engine.storage,
+      seen: seenOf(data.dataset),
       pinned: spec.pinned,
     },
     onEvent,

@@ -51,6 +51,7 @@ export async function keepTrained(
       createdAt: Date.now(),
       afterTestOpened: task?.testOpenedAt !== undefined,
       chosenOnValidation: run.best !== undefined,
+      ...(run.seen === undefined ? {} : { seen: run.seen }),
       imported: false,
     };
     await saveTrained(adapter, contestant);
