@@ -16,6 +16,14 @@ export function remember(key: string, value: string): void {
     // Site data is blocked: the tab still knows.
   }
 }
+export function forget(key: string): void {
+  forTheTab.delete(key);
+  try {
+    localStorage.removeItem(`maquette.${key}`);
+  } catch {
+    // Site data is blocked: nothing was kept.
+  }
+}
 
 const ERASED = 'maquette.erased';
 /** For the tab that erased everything: it stays empty until it is closed, or until the person asks for something. Nothing of it is on the disk after that. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, type Page, test } from '@playwright/test';
 import { picture } from '../support/picture.ts';
 import { expectCode, kept, openSite, smallModel } from '../support/screens.ts';
-import { boardRow, goTo, ROWS } from '../support/site.ts';
+import { boardRow, goTo, pasteRows, ROWS } from '../support/site.ts';
 
 /** Puts a record into the database around the program. */
 const put = (page: Page, store: string, record: object): Promise<void> =>
@@ -46,6 +46,53 @@ test('a record that cannot be read is said, saved as a file, and deleted; everyt
   await page.reload();
   await goTo(page, 'Models');
   await expect(page.getByText('storage/unreadable')).toHaveCount(0);
+  await context.close();
+});
+
+/** Everything but local storage, as a browser clears a site when space runs out. */
+async function clearAsBrowsersDo(page: Page): Promise<void> {
+  await page.goto('about:blank');
+  const other = await page.context().newPage();
+  await other.route('**/*', (route) => route.fulfill({ contentType: 'text/html', body: '<p>nothing runs here' }));
+  await other.goto('/');
+  await other.evaluate(async () => {
+    await new Promise<void>((resolve, reject) => {
+      const gone = indexedDB.deleteDatabase('maquette');
+      gone.onsuccess = () => resolve();
+      gone.onerror = () => reject(gone.error);
+    });
+    const root = await navigator.storage.getDirectory();
+    for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
+  });
+  await other.close();
+}
+
+test('what the browser cleared by itself is said until that is closed; what the person deleted is not', async ({ browser }) => {
+  const { context, page } = await openSite(browser, { rows: ROWS });
+  await clearAsBrowsersDo(page);
+  await page.goto('/');
+  const message = await expectCode(page, 'storage/cleared');
+  await expect(message).toContainText('The browser deleted what was kept here: 1 task, with everything made of it.');
+  await expect(message).toContainText(/asked to keep it/);
+  await page.reload();
+  await expectCode(page, 'storage/cleared');
+  await picture(page, 'cleared');
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.reload();
+  await expect(page.getByRole('heading', { name: 'Your rows' })).toBeVisible();
+  await expect(page.getByText('storage/cleared')).toHaveCount(0);
+
+  await pasteRows(page);
+  await page.getByRole('button', { name: /on this device$/ }).click();
+  await page
+    .getByRole('button', { name: /^Delete .*…$/ })
+    .first()
+    .click();
+  await page.getByRole('button', { name: 'Delete the task' }).click();
+  await expect(page.getByText('None yet.')).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole('heading', { name: 'Your rows' })).toBeVisible();
+  await expect(page.getByText('storage/cleared')).toHaveCount(0);
   await context.close();
 });
 
