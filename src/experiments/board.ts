@@ -2,9 +2,9 @@ import type { SplitShares } from '../data/types.ts';
 import { bootstrapInterval, brackets, holm, mean, wilson } from '../lib/stats.ts';
 import type { Prompt } from '../methods/types.ts';
 import type { Metric, MetricDeclaration } from '../metrics/types.ts';
-import { pairedComparison, verdictOf } from './compare.ts';
+import { acrossRuntimes, pairedComparison, verdictOf } from './compare.ts';
 import { finding } from './finding.ts';
-import type { Board, BoardRow, Cost, Met, RowResult, Score, Split } from './types.ts';
+import type { Board, BoardRow, Cost, Met, RowResult, Runtime, Score, Split } from './types.ts';
 
 /** A contestant as the board needs it; a ContestantRecord is one. */
 export interface BoardContestant {
@@ -34,6 +34,8 @@ export interface BoardResult extends MeasuredUnder {
   readonly rows: readonly RowResult[];
   readonly complete: boolean;
   readonly seconds: number;
+  /** What answered; absent: our engine. */
+  readonly runtime?: Runtime | undefined;
   /** How the model was held while it answered: two results with one key were answered by the same numbers. Absent where it is not known. */
   readonly held?: { readonly key: string; readonly words: string } | undefined;
 }
@@ -79,12 +81,18 @@ export function staleReason(
 }
 
 /** Mean with its 95 % interval: Wilson's for scores of 0 or 1, else a bootstrap drawn by seed. Undefined without rows: nothing measured is not 0. */
-export function scoreOf(rows: readonly RowResult[], metric: Pick<Metric, 'binary'>, split: Split, seed: number): Score | undefined {
+export function scoreOf(
+  rows: readonly RowResult[],
+  metric: Pick<Metric, 'binary'>,
+  split: Split,
+  seed: number,
+  runtime: Runtime = 'engine',
+): Score | undefined {
   if (rows.length === 0) return undefined;
   const scores = rows.map((row) => row.score);
   const passed = scores.filter((score) => score === 1).length;
   const { low, high } = metric.binary ? wilson(passed, rows.length) : bootstrapInterval(scores, seed);
-  return { mean: mean(scores), low, high, n: rows.length, split, runtime: 'engine' };
+  return { mean: mean(scores), low, high, n: rows.length, split, runtime };
 }
 
 function markOf(contestant: BoardContestant, options: BoardOptions): string {
@@ -118,6 +126,7 @@ interface Entry {
   readonly row: BoardRow;
   readonly rows?: readonly RowResult[];
   readonly isBase: boolean;
+  readonly runtime?: Runtime;
   readonly held?: BoardResult['held'];
 }
 
@@ -148,7 +157,8 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     seconds: cost.seconds,
   };
   const isBase = contestant.method === 'base';
-  const score = result === undefined || result.metricId !== metric.id ? undefined : scoreOf(result.rows, metric, split, seed);
+  const score =
+    result === undefined || result.metricId !== metric.id ? undefined : scoreOf(result.rows, metric, split, seed, result.runtime);
   if (result === undefined || score === undefined) return { row: { ...base, state: busy ?? (stale ? 'stale' : 'none'), notes }, isBase };
   const cut = result.rows.filter((row) => row.cut).length;
   if (cut > 0) notes.push(`${cut} of ${score.n} ${score.n === 1 ? 'reply' : 'replies'} cut at ${result.longestAnswer} tokens`);
@@ -169,7 +179,8 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     cutReplies: cut,
     notes,
   };
-  return stale === undefined && !unfair ? { row, rows: result.rows, isBase, held: result.held } : { row, isBase };
+  const counts = stale === undefined && !unfair;
+  return counts ? { row, rows: result.rows, isBase, runtime: score.runtime, held: result.held } : { row, isBase };
 }
 
 /** 0 for rows that count, 1 for stale ones with a score, 2 for the rest. */
@@ -194,10 +205,12 @@ export function buildBoard(options: BoardOptions): Board {
   const against = new Map(
     compared.map((entry, i) => {
       const { meanGain, ...paired } = pairs[i];
-      return [entry, { ...paired, holmP: corrected[i], verdict: verdictOf(corrected[i], meanGain) }] as const;
+      const across = acrossRuntimes(base?.runtime ?? 'engine', entry.runtime ?? 'engine');
+      return [entry, { ...paired, holmP: corrected[i], verdict: verdictOf(corrected[i], meanGain), ...across }] as const;
     }),
   );
   const ways = new Set(scored.map(({ held }) => held?.key));
+  const runtimes = new Set(scored.map(({ runtime }) => runtime));
   const rows = entries.map((entry) => {
     const againstBase = against.get(entry);
     const row =
@@ -229,7 +242,11 @@ export function buildBoard(options: BoardOptions): Board {
     brackets: brackets(places, pairP).map(({ from, to, lane }) => ({ first: from, last: to, lane })),
     comparisons: compared.length,
     n: options.exampleIds.length,
-    finding: ways.size > 1 ? `${said} The model was held in ${ways.size} ways while they were measured.` : said,
+    finding: [
+      said,
+      ...(ways.size > 1 ? [`The model was held in ${ways.size} ways while they were measured.`] : []),
+      ...(runtimes.size > 1 ? ['They were answered by two runtimes.'] : []),
+    ].join(' '),
     ...(options.testOpenedAt === undefined ? {} : { testOpenedAt: options.testOpenedAt }),
   };
 }

@@ -1,7 +1,7 @@
 import type { Example } from '../data/types.ts';
 import { signFlipTest, signTest } from '../lib/stats.ts';
 import type { Metric } from '../metrics/types.ts';
-import type { ExampleComparison, Paired, RowResult, Verdict } from './types.ts';
+import type { ExampleComparison, Paired, RowResult, Runtime, Verdict } from './types.ts';
 
 export const SIGNIFICANT = 0.05;
 /** Sign vectors drawn where there are too many to count: p is then known to about 0.002 near 0.05. */
@@ -38,6 +38,11 @@ export function pairedComparison(
 export function verdictOf(holmP: number, meanGain: number): Verdict {
   if (!(holmP < SIGNIFICANT) || meanGain === 0) return 'cannot-tell';
   return meanGain > 0 ? 'better' : 'worse';
+}
+
+/** What a comparison says of the runtimes of its two sides. */
+export function acrossRuntimes(before: Runtime, after: Runtime): Pick<Paired, 'acrossRuntimes'> {
+  return before === after ? {} : { acrossRuntimes: true };
 }
 
 /** Two contestants alone, as one of them is opened beside another: one comparison, so nothing to correct for. */

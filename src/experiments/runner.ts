@@ -1,5 +1,5 @@
 import type { Example } from '../data/types.ts';
-import { type Engine, greedy, type Patch } from '../engine/types.ts';
+import { type Engine, greedy, type ModelConfig, type Patch } from '../engine/types.ts';
 import { composeMessages, extractAnswer } from '../methods/compose.ts';
 import type { Prompt } from '../methods/types.ts';
 import type { Metric } from '../metrics/types.ts';
@@ -25,8 +25,13 @@ export function longestAnswer(renderer: PromptRenderer, train: readonly Example[
   return answer + (prompt.cue.trim() === '' ? 0 : STEP_TOKENS);
 }
 
+/** Who answers rows: our engine, or another runtime over the same weights, which decodes as it does and has its patch inside. */
+export interface Answerer {
+  readonly config: Pick<ModelConfig, 'context'>;
+  readonly generateMany: Engine['generateMany'];
+}
 export interface EvaluateOptions {
-  readonly engine: Engine;
+  readonly engine: Answerer;
   readonly renderer: PromptRenderer;
   readonly metric: Metric;
   readonly rows: readonly Example[];

@@ -2,6 +2,8 @@ import type { Prompt } from '../methods/types.ts';
 import type { MetricDeclaration } from '../metrics/types.ts';
 
 export type Split = 'validation' | 'test';
+/** What answers: our engine, or web-llm over the same weights. */
+export type Runtime = 'engine' | 'webllm';
 export type RunStatus = 'fitting' | 'paused' | 'evaluating' | 'done' | 'stopped' | 'failed';
 
 export interface Score {
@@ -10,7 +12,7 @@ export interface Score {
   readonly high: number;
   readonly n: number;
   readonly split: Split;
-  readonly runtime: 'engine' | 'webllm';
+  readonly runtime: Runtime;
 }
 export interface Cost {
   readonly seconds: number;
@@ -85,6 +87,8 @@ export interface Paired {
   /** Holm-corrected over the rows shown. */
   readonly holmP: number;
   readonly verdict: Verdict;
+  /** The two were answered by different runtimes: the same weights, and other kernels, whose last digits differ. */
+  readonly acrossRuntimes?: true;
 }
 
 export interface BoardRow {

@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import { AppError } from '../lib/error.ts';
 import { baseName, groups, readRange } from './bytes.ts';
 import { shown } from './json.ts';
-import type { MlcIndex } from './mlc-index.ts';
+import type { MlcTensor } from './mlc-index.ts';
 import type { ByteSource } from './types.ts';
 
 /** Libraries are a few megabytes. */
@@ -78,7 +78,11 @@ export async function readMlcLibrary(file: ByteSource): Promise<MlcLibrary> {
 
 /** Does a library fit the shards beside it? `provides` are the imports that the installed web-llm answers, where known: another ABI has others.
  *  @throws 'mlc/library-shape', 'mlc/library-function', 'mlc/library-version' */
-export function checkMlcLibrary(library: MlcLibrary, index: Pick<MlcIndex, 'tensors'>, provides?: ReadonlySet<string>): void {
+export function checkMlcLibrary(
+  library: MlcLibrary,
+  index: { readonly tensors: ReadonlyMap<string, Pick<MlcTensor, 'shape' | 'dtype'>> },
+  provides?: ReadonlySet<string>,
+): void {
   const name = baseName(library.name);
   const strange = library.imports.find((wanted) => (provides === undefined ? !knownModule(wanted) : !provides.has(wanted)));
   if (strange !== undefined)

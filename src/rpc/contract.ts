@@ -1,6 +1,6 @@
 import type { ColumnRole, Example, ImportFinding, ImportResult, RawTable, SplitShares, Task } from '../data/types.ts';
 import type { MemoryUse, StoragePlan } from '../engine/types.ts';
-import type { Board, ExampleComparison, Paired, Split } from '../experiments/types.ts';
+import type { Board, ExampleComparison, Paired, Runtime, Split } from '../experiments/types.ts';
 import type { MethodDeclaration, Prompt } from '../methods/types.ts';
 import type { MetricDeclaration } from '../metrics/types.ts';
 import type { ContestantRecord, ModelRecord } from '../storage/types.ts';
@@ -69,6 +69,44 @@ export interface ModelStatus {
   readonly storage: StoragePlan;
   readonly memory: MemoryUse;
   readonly context: number;
+}
+
+/** What stands between a model that is kept here and web-llm, said without loading anything. */
+export interface WebllmOffer {
+  /** Shards and library are here. */
+  readonly ready: boolean;
+  /** Of what is here, as MLC calls it; absent where no library is. */
+  readonly quantization?: string;
+  /** Bytes kept for web-llm beside the model's own files, which freeing gives back; 0 where nothing is. */
+  readonly keptBytes: number;
+  /** On the GPU: weights, cache and the library's own memory; known where it is ready. */
+  readonly gpuBytes?: number;
+  /** The quantizations whose library can be used, and the bytes of shards that are written for each; none are where the files are shards. */
+  readonly takes: readonly { readonly quantization: string; readonly shardBytes: number }[];
+  /** Why no library can help: a shape that MLC's layout does not have. */
+  readonly problem?: { readonly code: string; readonly text: string };
+}
+/** What a library would do for a model, before anything is written. */
+export interface LibraryInspection {
+  readonly quantization: string;
+  /** The model's own files are the shards; shards of the same numbers are made; or another model is made, with an id of its own. */
+  readonly makes: 'nothing' | 'same-model' | 'new-model';
+  /** Shards and library, written here. */
+  readonly bytes: number;
+  readonly gpuBytes: number;
+}
+/** A model in web-llm. */
+export interface WebllmStatus {
+  readonly modelId: string;
+  /** Tokens that a prompt and its answer may have together there. */
+  readonly context: number;
+  /** GPU memory, as planned by the library's own numbers. */
+  readonly bytes: number;
+}
+export interface RuntimeStatus {
+  readonly webllm?: WebllmStatus;
+  /** One of the two left the GPU for the other, in one sentence with the bytes of both; until the next load. */
+  readonly left?: string;
 }
 
 /** One token of a row as the network sees it. */
@@ -163,6 +201,8 @@ export interface ChatRequest {
   /** Absent: the model on the GPU as it came, so that one can talk to it before there is a task. */
   readonly contestantId?: string;
   readonly messages: readonly Message[];
+  /** 'webllm' needs the model in web-llm (loadWebllm); absent: our engine. */
+  readonly runtime?: Runtime;
   /** 0 to 1.5, for contestants with trained weights. */
   readonly strength: number;
   readonly temperature: number;
@@ -177,6 +217,9 @@ export interface ChatReply {
   readonly replyTokens: number;
   readonly tokensPerSecond: number;
   readonly firstTokenSeconds: number;
+  readonly runtime: Runtime;
+  /** Why it ran in our engine and not where it was asked to run. */
+  readonly instead?: { readonly code: string; readonly text: string };
   readonly end: 'stop-token' | 'longest' | 'context' | 'stopped';
 }
 
@@ -246,6 +289,18 @@ export interface EngineApi {
   /** The ways in which a model that is kept here can be held, as `inspectModel` had them. */
   storageChoices(modelId: string): Promise<readonly StorageChoice[]>;
 
+  webllmOffer(modelId: string): Promise<WebllmOffer>;
+  /** Reads a model library (.wasm, .wasm.gz) and does not run it. @throws 'mlc/library-...', 'webllm/library-quantization' */
+  inspectLibrary(modelId: string, library: PickedFile): Promise<LibraryInspection>;
+  /** Writes shards of a model, where its files are none, and keeps them with the library. A library of 4 bits makes another model. @throws 'storage/full' */
+  prepareWebllm(modelId: string, library: PickedFile, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<ModelRecord>;
+  /** Deletes what is kept for web-llm beside the model's own files. Resolves with the bytes freed. */
+  freeWebllm(modelId: string): Promise<number>;
+  /** Into web-llm, in a worker of its own. Our engine's model leaves first where both do not fit. @throws 'webllm/...', 'mlc/...', 'gpu/...' */
+  loadWebllm(modelId: string, onProgress: (p: Progress) => void, signal: AbortSignal): Promise<WebllmStatus>;
+  unloadWebllm(): Promise<void>;
+  runtimeStatus(): Promise<RuntimeStatus>;
+
   /** The Base contestant of a task and its model, made when it is not there. */
   ensureBase(taskId: string): Promise<ContestantRecord>;
   /** Tokens that a prompt adds to each call. */
@@ -254,13 +309,15 @@ export interface EngineApi {
   drawShots(taskId: string, count: number, seed: number): Promise<readonly Example[]>;
   /** Saves a prompt as the next version. */
   savePrompt(taskId: string, prompt: Prompt, name?: string): Promise<ContestantRecord>;
-  /** Answers the split's rows and scores them; what is done is kept when the signal aborts. `test` needs the test to be opened. */
+  /** Answers the split's rows and scores them; what is done is kept when the signal aborts. `test` needs the test to be opened. `runtime` 'webllm' needs the
+   *  model in web-llm; resolves with what was answered by our engine all the same, and why. */
   measure(
     contestantIds: readonly string[],
     split: Split,
     onProgress: (p: Progress & { readonly contestantId: string }) => void,
     signal: AbortSignal,
-  ): Promise<void>;
+    runtime?: Runtime,
+  ): Promise<readonly { readonly contestantId: string; readonly code: string; readonly text: string }[]>;
   /** Opens the test, once for all; what is made afterwards is marked. */
   openTest(taskId: string): Promise<void>;
   board(taskId: string, split: Split): Promise<Board>;

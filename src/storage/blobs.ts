@@ -3,7 +3,7 @@ import type { ByteSource } from '../formats/types.ts';
 import { AppError } from '../lib/error.ts';
 import { asStorageError } from './errors.ts';
 import { readAll } from './schema.ts';
-import type { BlobRef } from './types.ts';
+import type { BlobRef, WebllmCopy } from './types.ts';
 
 export const FOLDER = 'blobs';
 /** Files that are still being written. They become blobs by being moved. */
@@ -35,19 +35,21 @@ export function lockName(sha256: string): string {
   return `maquette blob ${sha256}`;
 }
 
-/** A kept file, to be read by slices under the name it had. @throws 'storage/missing', 'storage/damaged' */
-export async function openBlob(ref: BlobRef & { readonly name: string }): Promise<ByteSource> {
+/** A kept file. @throws 'storage/missing', 'storage/damaged' */
+export async function blobFile(ref: BlobRef & { readonly name: string }): Promise<File> {
   try {
     const file = await (await (await folder(FOLDER)).getFileHandle(ref.sha256)).getFile();
     if (file.size !== ref.bytes) throw damaged(ref.name, `It has ${file.size} bytes instead of ${ref.bytes}.`);
-    return {
-      name: ref.name,
-      size: file.size,
-      read: async (start, end) => new Uint8Array(await file.slice(start, end).arrayBuffer()),
-    };
+    return file;
   } catch (error) {
     throw asStorageError(error);
   }
+}
+
+/** A kept file, to be read by slices under the name it had. @throws 'storage/missing', 'storage/damaged' */
+export async function openBlob(ref: BlobRef & { readonly name: string }): Promise<ByteSource> {
+  const file = await blobFile(ref);
+  return { name: ref.name, size: file.size, read: async (start, end) => new Uint8Array(await file.slice(start, end).arrayBuffer()) };
 }
 
 export function damaged(name: string, why: string): AppError {
@@ -62,11 +64,17 @@ export function bytesSource(name: string, bytes: Uint8Array): ByteSource {
   return { name, size: bytes.length, read: async (start, end) => bytes.subarray(start, end) };
 }
 
+/** Everything that is kept for web-llm beside a model's own files. */
+export function filesOfCopy(copy: WebllmCopy | undefined): readonly (BlobRef & { readonly name: string })[] {
+  return copy === undefined ? [] : [...copy.files, copy.library];
+}
+
 /** The SHA-256 of every blob that a record names. */
 async function referenced(): Promise<Set<string>> {
   const [models, adapters, runs] = await Promise.all([readAll('models'), readAll('adapters'), readAll('runs')]);
   const names = new Set<string>();
   for (const { files } of [...models, ...adapters]) for (const { sha256 } of files) names.add(sha256);
+  for (const { webllm } of models) for (const { sha256 } of filesOfCopy(webllm)) names.add(sha256);
   for (const { checkpoint } of runs) if (checkpoint !== undefined) names.add(checkpoint.sha256);
   return names;
 }

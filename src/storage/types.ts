@@ -1,6 +1,6 @@
 import type { ColumnRole, Example, SplitShares, Task } from '../data/types.ts';
 import type { StoragePlan } from '../engine/types.ts';
-import type { Cost, RowResult, Run, Seen, Split } from '../experiments/types.ts';
+import type { Cost, RowResult, Run, Runtime, Seen, Split } from '../experiments/types.ts';
 import type { ModelConfig } from '../formats/types.ts';
 import type { Prompt } from '../methods/types.ts';
 import type { Message } from '../text/types.ts';
@@ -8,6 +8,17 @@ import type { Message } from '../text/types.ts';
 /** Bytes in OPFS, named by their SHA-256 (64 hex digits). */
 export interface BlobRef {
   readonly sha256: string;
+  readonly bytes: number;
+}
+
+/** What a model needs in web-llm beside its own files. It is freed by itself, or goes with the model. */
+export interface WebllmCopy {
+  /** As MLC calls it: "q0f32" has the same numbers as the files of the model. */
+  readonly quantization: string;
+  /** Shards, index, chat config and tokenizer in MLC's layout; none where the model's own files are these. */
+  readonly files: readonly (BlobRef & { readonly name: string })[];
+  /** The model library: .wasm, or .wasm.gz as this site has it. */
+  readonly library: BlobRef & { readonly name: string };
   readonly bytes: number;
 }
 
@@ -25,6 +36,9 @@ export interface ModelRecord {
   readonly hasTemplate: boolean;
   /** How it is held on the GPU. */
   readonly storage: StoragePlan;
+  readonly webllm?: WebllmCopy;
+  /** Tokens a second of the last answer that was long enough to tell, by runtime: measured on this device, the prompt aside. */
+  readonly speeds?: { readonly engine?: number; readonly webllm?: number };
   readonly addedAt: number;
   readonly lastUsedAt: number;
 }
@@ -94,6 +108,8 @@ export interface ResultRecord {
   readonly splitSeed: number;
   readonly shares: SplitShares;
   readonly longestAnswer: number;
+  /** What answered; absent in older results, which are our engine's. */
+  readonly runtime?: Runtime;
   /** How the model was held while it answered; absent in older results. */
   readonly heldAs?: StoragePlan;
   readonly rows: readonly RowResult[];

@@ -1,4 +1,5 @@
 // How much is kept here, by kind, and whether the browser promises to keep it.
+import { filesOfCopy } from './blobs.ts';
 import { readAll } from './schema.ts';
 import type { BlobRef, StorageUse } from './types.ts';
 
@@ -11,7 +12,7 @@ export async function storageUse(): Promise<StorageUse> {
     navigator.storage.estimate(),
     navigator.storage.persisted(),
   ]);
-  const modelBytes = distinctBytes(models.flatMap(({ files }) => files));
+  const modelBytes = distinctBytes(models.flatMap(({ files, webllm }) => [...files, ...filesOfCopy(webllm)]));
   const adapterBytes = distinctBytes([...adapters.flatMap(({ files }) => files), ...runs.flatMap(({ checkpoint }) => checkpoint ?? [])]);
   return {
     models: modelBytes,

@@ -32,6 +32,8 @@ const measuring = () => part(() => import('./measure.ts'));
 const models = () => part(() => import('./models.ts'));
 const plans = () => part(() => import('./fit-plan.ts'));
 const shots = () => part(() => import('./shots.ts'));
+const webllm = () => part(() => import('./webllm.ts'));
+const webllmFiles = () => part(() => import('./webllm-files.ts'));
 const trained = () => part(() => import('./keep-trained.ts'));
 
 /** With a model here a person may unplug the network: from then on nothing is read from the site. */
@@ -78,6 +80,17 @@ export function engineApi(session: Session): EngineApi {
     deleteModel: async (modelId) => (await models()).deleteModel(session, modelId),
     storageChoices: async (modelId) => (await models()).storageChoices(modelId),
 
+    webllmOffer: async (modelId) => (await webllmFiles()).webllmOffer(modelId),
+    inspectLibrary: async (...args) => (await webllmFiles()).inspectLibrary(...args),
+    prepareWebllm: async (...args) => (await webllmFiles()).prepareWebllm(...args),
+    async freeWebllm(modelId) {
+      if (session.webllm?.record.id === modelId) await (await webllm()).unloadWebllm(session);
+      return (await webllmFiles()).forgetPrepared(modelId);
+    },
+    loadWebllm: async (...args) => (await webllm()).loadWebllm(session, ...args),
+    unloadWebllm: async () => (await webllm()).unloadWebllm(session),
+    runtimeStatus: async () => (await webllm()).runtimeStatus(session),
+
     ensureBase: async (taskId) => (await contestants()).ensureBase(session, taskId),
     async promptTokens(taskId, prompt) {
       needLoaded(session);
@@ -85,7 +98,7 @@ export function engineApi(session: Session): EngineApi {
     },
     drawShots: async (taskId, count, seed) => (await shots()).drawShots(taskId, count, seed),
     savePrompt: async (taskId, prompt, name) => (await contestants()).savePrompt(session, taskId, prompt, name),
-    measure: async (ids, split, onProgress, signal) => (await measuring()).measure(session, ids, split, onProgress, signal),
+    measure: async (...args) => (await measuring()).measure(session, ...args),
     openTest: async (taskId) => (await contestants()).openTest(taskId),
     async board(taskId, split) {
       await recovered;
@@ -109,6 +122,7 @@ export function engineApi(session: Session): EngineApi {
     eraseEverything: () =>
       exclusive(session, { kind: 'deleting', what: 'everything is being erased' }, async () => {
         unload(session);
+        if (session.webllm !== undefined) await (await import('./webllm-room.ts')).leave(session);
         await eraseEverything();
       }),
   };

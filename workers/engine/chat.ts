@@ -1,11 +1,13 @@
 // One reply: a contestant's words around the conversation, its weights at a strength, text as it comes.
 import type { Sampling } from '../../src/engine/types.ts';
+import type { Runtime } from '../../src/experiments/types.ts';
 import { composeMessages } from '../../src/methods/compose.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
 import type { ChatReply, ChatRequest } from '../../src/rpc/contract.ts';
 import { needContestant } from '../../src/storage/customizations.ts';
+import { readModel, saveModel } from '../../src/storage/models.ts';
 import { patchOf } from './adapters.ts';
-import { exclusive, needLoaded, type Session } from './session.ts';
+import { exclusive, needLoaded, ownPlace, type Session } from './session.ts';
 import { createTextStream } from './text-stream.ts';
 import { tuneWhenIdle } from './tuning.ts';
 
@@ -24,10 +26,13 @@ export function chat(session: Session, request: ChatRequest, onText: (piece: str
 
 async function reply(session: Session, request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply> {
   const contestant = request.contestantId === undefined ? undefined : await needContestant(request.contestantId);
-  const patch = contestant === undefined ? undefined : await patchOf(session, contestant, request.strength);
-  const { engine, renderer, tokenizer } = needLoaded(session);
+  const inWebllm = request.runtime === 'webllm' ? await import('./webllm-answers.ts') : undefined;
+  const place = await inWebllm?.placeOf(session, contestant, request.strength, () => undefined, signal);
+  const runtime: Runtime = place?.runtime ?? 'engine';
+  const patch = contestant === undefined || runtime === 'webllm' ? undefined : await patchOf(session, contestant, request.strength);
+  const { record, renderer, tokenizer, context } = place ?? ownPlace(session);
   const prompt = await renderer.prompt(composeMessages(contestant?.prompt ?? emptyPrompt, request.messages));
-  const room = Math.max(0, engine.config.context - prompt.length);
+  const room = Math.max(0, context - prompt.length);
   const { temperature, topK, topP, seed } = request;
   const sampling: Sampling = { maxTokens: request.maxTokens, stopIds: renderer.stopIds, temperature, topK, topP, seed };
   const stops = new Set(renderer.stopIds);
@@ -36,25 +41,40 @@ async function reply(session: Session, request: ChatRequest, onText: (piece: str
   let first = 0;
   let replyTokens = 0;
   let stopped = false;
-  for await (const id of engine.generate(prompt, sampling, patch, signal)) {
+  const take = (id: number): void => {
     if (replyTokens++ === 0) first = (performance.now() - started) / 1000;
-    if (stops.has(id)) {
-      stopped = true;
-      break;
-    }
-    const piece = stream.push(id);
+    stopped = stops.has(id);
+    const piece = stopped ? '' : stream.push(id);
     if (piece !== '') onText(piece);
+  };
+  if (inWebllm !== undefined && runtime === 'webllm') await inWebllm.generate(session, prompt, sampling, take, signal);
+  else {
+    for await (const id of needLoaded(session).engine.generate(prompt, sampling, patch, signal)) {
+      take(id);
+      if (stopped) break;
+    }
   }
   const rest = stream.end();
   if (rest !== '') onText(rest);
   const seconds = (performance.now() - started) / 1000;
+  // The first token waits for the whole prompt; the rate is that of the others.
+  const tokensPerSecond = replyTokens > 1 && seconds > first ? (replyTokens - 1) / (seconds - first) : 0;
+  if (replyTokens >= TELLING_TOKENS) await rememberSpeed(record.id, runtime, tokensPerSecond);
   return {
     text: stream.text,
     promptTokens: prompt.length,
     replyTokens,
-    // The first token waits for the whole prompt; the rate is that of the others.
-    tokensPerSecond: replyTokens > 1 && seconds > first ? (replyTokens - 1) / (seconds - first) : 0,
+    tokensPerSecond,
     firstTokenSeconds: first,
+    runtime,
+    ...(place?.instead === undefined ? {} : { instead: place.instead }),
     end: stopped ? 'stop-token' : signal.aborted ? 'stopped' : replyTokens >= room ? 'context' : 'longest',
   };
+}
+
+/** Shorter answers say more of the start than of the rate. */
+const TELLING_TOKENS = 8;
+async function rememberSpeed(modelId: string, runtime: Runtime, tokensPerSecond: number): Promise<void> {
+  const record = await readModel(modelId);
+  if (record !== undefined) await saveModel({ ...record, speeds: { ...record.speeds, [runtime]: tokensPerSecond } });
 }

@@ -1,9 +1,9 @@
 // Who stands on a task's board, and the board itself.
 import { type BoardResult, buildBoard } from '../../src/experiments/board.ts';
-import { compareExamples, compareTwo } from '../../src/experiments/compare.ts';
+import { acrossRuntimes, compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
 import { metIn } from '../../src/experiments/seen.ts';
-import type { Board, Cost, Split } from '../../src/experiments/types.ts';
+import type { Board, Cost, Runtime, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { withCue } from '../../src/methods/compose.ts';
 import { methods } from '../../src/methods/registry.ts';
@@ -179,9 +179,13 @@ export async function compare(contestantId: string, againstId: string, split: Sp
   const rows = splitOf(data, split).map((example) => ({ example, number: numbers.get(example.id) ?? 0 }));
   const [earlier, later] = [before?.rows ?? [], after?.rows ?? []];
   return {
-    paired: compareTwo(earlier, later, data.metric, data.task.seed),
+    paired: { ...compareTwo(earlier, later, data.metric, data.task.seed), ...acrossRuntimes(runtimeOf(before), runtimeOf(after)) },
     examples: compareExamples(earlier, later, rows, data.metric),
   };
+}
+
+function runtimeOf(result: ResultRecord | undefined): Runtime {
+  return result?.runtime ?? 'engine';
 }
 
 export async function deleteContestant(session: Session, id: string): Promise<number> {

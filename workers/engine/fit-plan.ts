@@ -10,6 +10,7 @@ import type { Encoded } from '../../src/text/types.ts';
 import { encodeRow } from './data.ts';
 import { type Loaded, needLoaded, type Session } from './session.ts';
 import { readTaskData, rowLimitOf, type TaskData } from './task-data.ts';
+import { gpuLimit } from './webllm-room.ts';
 
 /** The advice of the empty Data screen: ten rows are enough to start. */
 const FEW_ROWS = 10;
@@ -88,13 +89,16 @@ function memoryOf(loaded: Loaded, method: RegisteredMethod, spec: FitSpec, size:
   return { weights, activations: activations + planned.activations, training: planned.training };
 }
 
+/** All that our engine will hold while it trains, as planned. */
+export function trainingBytes(loaded: Loaded, spec: FitSpec, size: DataSize): number {
+  const { weights, activations, training } = memoryOf(loaded, methodById(spec.method), spec, size, 0);
+  return weights + activations + training;
+}
+
 /** The same error with what the run takes as it is set and what settings take less. No browser tells how much is free, so these are amounts, not promises. */
 export function withSettingsThatTakeLess(error: AppError, loaded: Loaded, spec: FitSpec, size: DataSize): AppError {
-  const method = methodById(spec.method);
-  const total = (config: FitSpec['config'], longestRow: number): number => {
-    const memory = memoryOf(loaded, method, { ...spec, config }, { ...size, longestRow }, 0);
-    return memory.weights + memory.activations + memory.training;
-  };
+  const total = (config: FitSpec['config'], longestRow: number): number =>
+    trainingBytes(loaded, { ...spec, config }, { ...size, longestRow });
   const now = total(spec.config, size.longestRow);
   const one = { ...spec.config, microBatch: 1 };
   const half = Math.ceil(size.longestRow / 2);
@@ -191,16 +195,15 @@ function checkLeak({ dataset }: TaskData, spec: FitSpec): Check {
   };
 }
 
-/** No browser tells how much memory a GPU has. A device that names little memory of its own is warned on; everything else shows in the try. */
+/** A device that names little memory of its own is warned on; everything else shows in the try. */
 function checkMemory(bytes: number): Check {
-  const gigabytes: unknown = Reflect.get(navigator, 'deviceMemory');
-  const limit = typeof gigabytes === 'number' && gigabytes < 8 ? gigabytes * 0.5e9 : undefined;
+  const limit = gpuLimit();
   if (limit === undefined || bytes <= limit)
     return { ok: true, code: 'fit/memory', text: `It takes about ${inWords(bytes)} of GPU memory with the model.` };
   return {
     ok: false,
     code: 'fit/memory',
-    text: `It takes about ${inWords(bytes)} of GPU memory with the model; this device has ${gigabytes} GB for everything.`,
+    text: `It takes about ${inWords(bytes)} of GPU memory with the model; this device has ${limit / 0.5e9} GB for everything.`,
     fix: 'Set fewer rows at a time to 1, hold the model as 16-bit floats, or shorten the longest rows.',
   };
 }

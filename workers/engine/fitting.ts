@@ -15,11 +15,12 @@ import { saveRun } from '../../src/storage/runs.ts';
 import type { ContestantRecord } from '../../src/storage/types.ts';
 import { encodeCheckpoint, placesOf, type TensorPlace } from './checkpoints.ts';
 import { checkShots, promptBytes, promptCost } from './contestants.ts';
-import { encodeTraining, withSettingsThatTakeLess } from './fit-plan.ts';
+import { encodeTraining, trainingBytes, withSettingsThatTakeLess } from './fit-plan.ts';
 import { keepTrained } from './keep-trained.ts';
 import { createRunLog, type RunLog } from './run-log.ts';
 import { exclusive, type Loaded, needLoaded, RUN_LOCK, type Session } from './session.ts';
 import { longestAnswerOf, readTaskData, rowLimitOf, type TaskData } from './task-data.ts';
+import { webllmMakesRoom } from './webllm-room.ts';
 
 /** One training at a time on a device, whichever tab it is in. @throws 'engine/other-tab', 'engine/busy', and as the method */
 export function runFit(
@@ -41,6 +42,7 @@ async function train(session: Session, spec: FitSpec, onEvent: (event: FitEvent)
   const method = methodById(spec.method);
   const config = method.config(spec.config, loaded.engine.config);
   const rows = await encodeTraining(loaded, data, spec.prompt);
+  await webllmMakesRoom(session, trainingBytes(loaded, spec, rows.size));
   const startedAt = Date.now();
   const log = createRunLog(
     {

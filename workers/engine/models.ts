@@ -1,6 +1,6 @@
 // Models in: what a choice of files is, keeping it in OPFS, and bringing it onto the GPU.
 import { createEngine } from '../../src/engine/engine.ts';
-import type { StoragePlan } from '../../src/engine/types.ts';
+import type { Engine, StoragePlan } from '../../src/engine/types.ts';
 import { openModel } from '../../src/formats/open-model.ts';
 import type { ByteSource, ModelSource, TensorInfo, WeightType } from '../../src/formats/types.ts';
 import { AppError } from '../../src/lib/error.ts';
@@ -14,8 +14,9 @@ import { createPromptRenderer } from '../../src/text/prompt.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
 import { storageChoices as choicesOf } from './memory.ts';
 import { clock } from './progress.ts';
-import { exclusive, type Session, sessionGpu, statusOf, unload } from './session.ts';
+import { exclusive, type Loaded, type Session, sessionGpu, statusOf, unload } from './session.ts';
 import { rememberedTuning } from './tuning.ts';
+import { leave, webllmMakesRoom } from './webllm-room.ts';
 
 export function pickedSource({ path, file }: PickedFile): ByteSource {
   return {
@@ -138,34 +139,50 @@ export async function importModel(
       kept.push({ ...ref, name: file.name });
       before += file.size;
     }
-    const id = await modelId(kept.map(({ sha256 }) => sha256));
-    const now = Date.now();
-    const known = await readModel(id);
-    const record: ModelRecord = {
-      id,
-      name,
-      format: source.format,
-      config: source.config,
-      files: kept,
-      bytes: total,
-      parameters: parameterCount(source.tensorInfos),
-      weightTypes: weightTypes(source.tensorInfos),
-      hasTemplate: source.tokenizer.chatTemplate !== undefined,
-      storage: storage === 'as-is' ? planOfFile : storage,
-      addedAt: known?.addedAt ?? now,
-      lastUsedAt: now,
-    };
+    const record = await recordOf(source, kept, name, storage === 'as-is' ? planOfFile : storage);
     await saveModel(record);
     return record;
   });
+  return wholeOrNothing(keep, total);
+}
+
+/** The record of a model whose files are kept. */
+export async function recordOf(
+  source: ModelSource,
+  files: ModelRecord['files'],
+  name: string,
+  storage: ModelRecord['storage'],
+): Promise<ModelRecord> {
+  const id = await modelId(files.map(({ sha256 }) => sha256));
+  const now = Date.now();
+  const known = await readModel(id);
+  return {
+    id,
+    name,
+    format: source.format,
+    config: source.config,
+    files,
+    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+    parameters: parameterCount(source.tensorInfos),
+    weightTypes: weightTypes(source.tensorInfos),
+    hasTemplate: source.tokenizer.chatTemplate !== undefined,
+    storage,
+    ...(known?.webllm === undefined ? {} : { webllm: known.webllm }),
+    ...(known?.speeds === undefined ? {} : { speeds: known.speeds }),
+    addedAt: known?.addedAt ?? now,
+    lastUsedAt: now,
+  };
+}
+
+/** Half of a model is of no use: what it took is given back at once, and a full disk is told with the `bytes` of all of it. */
+export async function wholeOrNothing<T>(keep: Promise<T>, bytes: number): Promise<T> {
   try {
     return await keep;
   } catch (error) {
-    // Half of a model is of no use: what it took is given back at once.
     await freeUnreferenced().catch(() => 0);
     if (!(error instanceof AppError) || error.code !== 'storage/full') throw error;
     const { usage } = await navigator.storage.estimate();
-    throw storageFull(total, error, usage);
+    throw storageFull(bytes, error, usage);
   }
 }
 
@@ -178,31 +195,56 @@ export async function loadModel(
 ): Promise<ModelStatus> {
   const record = await needModel(id);
   return exclusive(session, { kind: 'loading', what: `${record.name} is being loaded` }, async () => {
-    const gpu = await sessionGpu(session);
-    unload(session);
-    const source = await openModel(await Promise.all(record.files.map(openBlob)));
-    const tick = clock(
-      source.tensorInfos.reduce((sum, { bytes }) => sum + bytes, 0),
-      'bytes',
-      onProgress,
-    );
-    const engine = await createEngine(gpu, source, {
-      storage: record.storage,
-      tuning: await rememberedTuning(gpu),
-      signal,
-      onProgress: (done: number) => tick(`Loading ${record.name}`, done),
-    });
-    const tokenizer = createTokenizer(source.tokenizer);
-    try {
-      const renderer = createPromptRenderer({ tokenizer, spec: source.tokenizer, config: source.config, templates: session.templates });
-      session.loaded = { record, engine, tokenizer, renderer, patches: new Map() };
-    } catch (error) {
-      engine.dispose();
-      throw error;
-    }
-    await saveModel({ ...record, lastUsedAt: Date.now() });
+    const { engine } = await bringOntoGpu(session, record, record.storage, onProgress, signal);
+    await saveModel({ ...(await needModel(id)), lastUsedAt: Date.now() });
     return statusOf(session) ?? { modelId: id, storage: record.storage, memory: engine.memory, context: engine.config.context };
   });
+}
+
+/** As the job that is running: web-llm leaves first where there is no room for both. @throws 'gpu/out-of-memory' */
+export async function bringOntoGpu(
+  session: Session,
+  record: ModelRecord,
+  storage: StoragePlan,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<Loaded> {
+  const gpu = await sessionGpu(session);
+  unload(session);
+  session.left = undefined;
+  const source = await openModel(await Promise.all(record.files.map(openBlob)));
+  const planned = choicesOf(record.config, source.tensorInfos).find((choice) => choice.storage === storage)?.chatBytes ?? record.bytes;
+  await webllmMakesRoom(session, planned);
+  const tick = clock(
+    source.tensorInfos.reduce((sum, { bytes }) => sum + bytes, 0),
+    'bytes',
+    onProgress,
+  );
+  const tuning = await rememberedTuning(gpu);
+  const create = (): Promise<Engine> =>
+    createEngine(gpu, source, { storage, tuning, signal, onProgress: (done: number) => tick(`Loading ${record.name}`, done) });
+  const engine = await create().catch(async (error: unknown) => {
+    // What no plan could know: the GPU is full, and web-llm holds some of it.
+    if (!(error instanceof AppError) || error.code !== 'gpu/out-of-memory' || session.webllm === undefined) throw error;
+    await webllmMakesRoom(session, planned, true);
+    return create();
+  });
+  try {
+    const { tokenizer, renderer } = wordsOf(session, source);
+    const loaded: Loaded = { record, engine, tokenizer, renderer, patches: new Map() };
+    session.loaded = loaded;
+    return loaded;
+  } catch (error) {
+    engine.dispose();
+    throw error;
+  }
+}
+
+/** The tokenizer and the one renderer of a model. */
+export function wordsOf(session: Session, source: ModelSource): Pick<Loaded, 'tokenizer' | 'renderer'> {
+  const tokenizer = createTokenizer(source.tokenizer);
+  const renderer = createPromptRenderer({ tokenizer, spec: source.tokenizer, config: source.config, templates: session.templates });
+  return { tokenizer, renderer };
 }
 
 export async function unloadModel(session: Session): Promise<void> {
@@ -211,6 +253,8 @@ export async function unloadModel(session: Session): Promise<void> {
 
 export async function deleteModel(session: Session, id: string): Promise<number> {
   if (session.loaded?.record.id === id) await unloadModel(session);
+  if (session.webllm?.record.id === id)
+    await exclusive(session, { kind: 'deleting', what: 'a model is leaving web-llm' }, () => leave(session));
   await deleteModelRecord(id);
   return freeUnreferenced();
 }

@@ -1,8 +1,11 @@
 // What the engine's worker holds: the device, the one model in use with what is loaded beside it, and the one job that may use the GPU.
 import { type Gpu, openGpu } from '../../src/engine/device.ts';
 import type { Engine, Patch } from '../../src/engine/types.ts';
+import type { Runtime } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
-import type { ModelStatus } from '../../src/rpc/contract.ts';
+import type { ChatReply, ModelStatus } from '../../src/rpc/contract.ts';
+import type { WebllmApi, WebllmLoaded } from '../../src/runtimes/types.ts';
+import type { WebllmPlan } from '../../src/runtimes/webllm-memory.ts';
 import type { ModelRecord } from '../../src/storage/types.ts';
 import type { PromptRenderer, TemplateRenderer, Tokenizer } from '../../src/text/types.ts';
 
@@ -22,6 +25,19 @@ export interface Loaded {
   readonly patches: Map<string, Patch>;
 }
 
+/** The model in web-llm, whose worker is another one. */
+export interface InWebllm {
+  readonly record: ModelRecord;
+  readonly api: WebllmApi;
+  readonly loaded: WebllmLoaded;
+  readonly tokenizer: Tokenizer;
+  readonly renderer: PromptRenderer;
+  /** GPU memory. */
+  readonly plan: WebllmPlan;
+  /** Adapters on its GPU, by id, the one used last at the end. */
+  readonly adapters: Set<string>;
+}
+
 /** What uses the GPU now, in words that finish "The GPU is busy: ...". */
 export interface Job {
   readonly kind: 'loading' | 'measuring' | 'training' | 'answering' | 'deleting';
@@ -36,6 +52,9 @@ export interface Session {
   readonly templates: TemplateRenderer;
   gpu: Promise<Gpu> | undefined;
   loaded: Loaded | undefined;
+  webllm: InWebllm | undefined;
+  /** One of the two models left for the other: a sentence for the screen. */
+  left: string | undefined;
   job: Job | undefined;
   /** The last chat; the next one waits for it, since columns answer one after the other. */
   chats: Promise<unknown>;
@@ -48,7 +67,10 @@ export interface Session {
 
 export function createSession(gpuApi: GPU | undefined, templates: TemplateRenderer): Session {
   const { promise: lost, resolve: sayLost } = deferred<string>();
-  return { gpuApi, templates, gpu: undefined, loaded: undefined, job: undefined, chats: Promise.resolve(), tuning: false, lost, sayLost };
+  return {
+    ...{ gpuApi, templates, gpu: undefined, loaded: undefined, webllm: undefined, left: undefined, job: undefined },
+    ...{ chats: Promise.resolve(), tuning: false, lost, sayLost },
+  };
 }
 
 export function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
@@ -111,6 +133,17 @@ export function needLoaded(session: Session): Loaded {
     why: 'This needs the model itself: its tokenizer or its weights.',
     fix: 'Choose a model on the Models screen.',
   });
+}
+
+/** Who answers, as far as words and their limit go. */
+export interface Place extends Pick<Loaded, 'record' | 'renderer' | 'tokenizer'> {
+  readonly runtime: Runtime;
+  readonly context: number;
+  readonly instead?: ChatReply['instead'];
+}
+export function ownPlace(session: Session): Place {
+  const { record, renderer, tokenizer, engine } = needLoaded(session);
+  return { runtime: 'engine', record, renderer, tokenizer, context: engine.config.context };
 }
 
 /** The model in use, which must be the one that trained weights were made on. @throws 'model/none', 'model/other' */

@@ -1,6 +1,7 @@
 // web-llm's client without any screen, under the site's own policy.
-import { leaveWebllm, loadIntoWebllm, webllm } from '../../../src/client/webllm-client.ts';
+
 import type { WebllmFiles } from '../../../src/runtimes/types.ts';
+import { leaveWebllm, loadIntoWebllm, webllm } from '../../../workers/engine/webllm-host.ts';
 
 const bytes = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 async function opened(base64: string): Promise<Uint8Array<ArrayBuffer>> {

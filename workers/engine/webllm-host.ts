@@ -1,13 +1,17 @@
 // Starts web-llm's worker when it is wanted, ends it when a load has failed or was stopped, and hands out its typed API.
-import webllmUrl from '../../workers/webllm.ts?worker&url';
-import { AppError } from '../lib/error.ts';
-import { type Connection, connect } from '../rpc/rpc.ts';
-import { startWorker } from '../rpc/start-worker.ts';
-import type { WebllmApi, WebllmFiles, WebllmLoaded } from '../runtimes/types.ts';
+import { AppError } from '../../src/lib/error.ts';
+import { type Connection, connect } from '../../src/rpc/rpc.ts';
+import { startWorker } from '../../src/rpc/start-worker.ts';
+import type { WebllmApi, WebllmFiles, WebllmLoaded } from '../../src/runtimes/types.ts';
+import webllmUrl from '../webllm.ts?worker&url';
 
-let running: { readonly worker: Worker; readonly connection: Connection<WebllmApi> } | undefined;
+interface Running {
+  readonly worker: Worker;
+  readonly connection: Connection<WebllmApi>;
+}
+let running: Running | undefined;
 
-function start(): { readonly worker: Worker; readonly connection: Connection<WebllmApi> } {
+function start(): Running {
   const worker = startWorker(webllmUrl, import.meta.url, 'maquette web-llm');
   const started = { worker, connection: connect<WebllmApi>(worker) };
   worker.addEventListener('error', (event) => {
@@ -17,7 +21,7 @@ function start(): { readonly worker: Worker; readonly connection: Connection<Web
   return started;
 }
 
-function end(dead: { readonly worker: Worker; readonly connection: Connection<WebllmApi> }, why: string): void {
+function end(dead: Running, why: string): void {
   if (running === dead) running = undefined;
   dead.worker.terminate();
   dead.connection.end(
@@ -48,6 +52,11 @@ export async function loadIntoWebllm(
     end(own, '');
     throw error;
   }
+}
+
+/** Ends the worker as it is: after its GPU was lost there is nothing to unload. */
+export function endWebllm(): void {
+  if (running !== undefined) end(running, '');
 }
 
 /** Unloads and ends the worker: its memory and its GPU's bytes are free. */
