@@ -9,6 +9,8 @@ export interface Gpu {
   readonly device: GPUDevice;
   /** "vendor architecture device description", as far as the browser tells. */
   readonly name: string;
+  /** Threads of this device's largest subgroup; 0 where kernels cannot ask their neighbours for what they have. */
+  readonly lanes: number;
   /** Measured by the engine once a model is there; until then a slow guess, which only makes submits smaller. FLOP/s. */
   flopsPerSecond: number;
   /** FLOP/s of the last long submits as plans count them, and when the last of them ended (ms): `runPlans` sizes the next ones by them. */
@@ -39,7 +41,8 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
   const adapter = await api.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null)
     throw missing('It offers WebGPU but no adapter: the graphics driver is blocked, or the GPU crashed and the browser must be restarted.');
-  const requiredFeatures: GPUFeatureName[] = adapter.features.has('timestamp-query') ? ['timestamp-query'] : [];
+  const wanted: readonly GPUFeatureName[] = ['timestamp-query', 'subgroups'];
+  const requiredFeatures = wanted.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({
     requiredFeatures,
     requiredLimits: {
@@ -51,6 +54,7 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
   const gpu: Gpu = {
     device,
     name: [vendor, architecture, model, description].filter((word) => word !== '').join(' '),
+    lanes: device.features.has('subgroups') ? (adapter.info.subgroupMaxSize ?? 0) : 0,
     flopsPerSecond: 1e9,
     paces: [],
     idleSince: 0,

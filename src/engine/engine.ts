@@ -49,7 +49,7 @@ export async function createEngine(
   const hash = kernelsHash();
   const remembered = options.tuning;
   let tuning = remembered?.device === gpu.name && remembered.kernels === hash ? remembered : undefined;
-  useVariants(gpu, tuning?.chosen ?? untuned);
+  useVariants(gpu, tuning?.chosen ?? untuned(gpu));
   const inference = new Inference(gpu, config, weights, options.memoryLimit);
   const trainer = createTrainer(gpu, config, options.memoryLimit);
   const patches = new Set<LoadedPatch>();
@@ -67,7 +67,7 @@ export async function createEngine(
     config,
     storage: options.storage,
     get kernels() {
-      return `${hash}, ${variantNames(tuning?.chosen ?? untuned)}`;
+      return `${hash}, ${variantNames(tuning?.chosen ?? untuned(gpu))}`;
     },
     get tuning() {
       return tuning;

@@ -44,6 +44,10 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   ...readers('linear_forward_wide_add_lora', '_start_residual', '_low_rank', 'linear_forward_wide'),
   ...readers('linear_forward_wide', '_start_zero', '_low_rank_none', 'linear_forward_wide'),
   ...readers('linear_forward_wide_lora', '_start_zero', '_low_rank', 'linear_forward_wide'),
+  ...readers('linear_forward_quad_add', '_quad', '_start_residual', '_low_rank_none', 'linear_forward_quad'),
+  ...readers('linear_forward_quad_add_lora', '_quad', '_start_residual', '_low_rank', 'linear_forward_quad'),
+  ...readers('linear_forward_quad', '_quad', '_start_zero', '_low_rank_none', 'linear_forward_quad'),
+  ...readers('linear_forward_quad_lora', '_quad', '_start_zero', '_low_rank', 'linear_forward_quad'),
   ...copies('linear_forward_three', 3),
   ...copies('linear_forward_swiglu', 2),
   log_probability: ['log_probability'],
@@ -65,6 +69,9 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   ...readers('linear_backward_input', '_low_rank_none', '_keep_all', 'linear_backward_input'),
   ...readers('linear_backward_input_lora', '_low_rank_backward', '_keep_all', 'linear_backward_input'),
   ...readers('linear_backward_input_dropout', '_low_rank_backward', '_dropout', 'linear_backward_input'),
+  ...readers('linear_backward_input_quad', '_quad', '_low_rank_none', '_keep_all', 'linear_backward_input_quad'),
+  ...readers('linear_backward_input_quad_lora', '_quad', '_low_rank_backward', '_keep_all', 'linear_backward_input_quad'),
+  ...readers('linear_backward_input_quad_dropout', '_quad', '_low_rank_backward', '_dropout', 'linear_backward_input_quad'),
   linear_backward_weight: ['linear_backward_weight'],
   lora_backward_factors: ['_lora', '_keep_all', 'lora_backward_factors'],
   lora_backward_factors_dropout: ['_lora', '_dropout', 'lora_backward_factors'],
@@ -383,7 +390,7 @@ function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   return pieces;
 }
 
-/** The text of a variant: its constants and its files joined. "a b +2" are the files a and b copied: what they declare has _2 at the end of its name, and their
+/** The text of a variant: what files enable, its constants and its files joined. "a b +2" are the files a and b copied: what they declare has _2 at the end of its name, and their
  *  bindings are two further on. */
 export function kernelSource(kernel: string, constants: Readonly<Record<string, number>> = {}): string {
   const files = VARIANTS[kernel];
@@ -393,8 +400,12 @@ export function kernelSource(kernel: string, constants: Readonly<Record<string, 
     const text = names.split(' ').map(fileSource).join('\n');
     return copy === undefined ? text : copied(text, Number(copy));
   });
-  return [...Object.entries(constants).map(([name, value]) => `const ${name}: u32 = ${value}u;`), ...sources].join('\n');
+  const directives = sources.flatMap((text) => text.match(DIRECTIVE) ?? []);
+  const given = Object.entries(constants).map(([name, value]) => `const ${name}: u32 = ${value}u;`);
+  return [...directives, ...given, ...sources.map((text) => text.replaceAll(DIRECTIVE, ''))].join('\n');
 }
+/** What WGSL wants in front of everything else. */
+const DIRECTIVE = /^(?:enable|diagnostic)\b.*;$/gm;
 function fileSource(file: string): string {
   const source = SOURCES[`../../shaders/${file}.wgsl`];
   if (source === undefined) throw new AppError('gpu/kernel', `There is no shader file named ${file}.wgsl.`);

@@ -14,7 +14,7 @@ test('a tiny model: every row has positive numbers, kernels are timed, and the m
     for (const name of ['ms', 'cpuMs', 'tokensPerSecond', 'dispatches', 'submits', 'gpuBytes']) expect(row[name], name).toBeGreaterThan(0);
   }
   expect(rows[0].loss).toBeGreaterThan(0);
-  expect(lines.some((line) => /^linear_forward_wide_f32 +\d+ +\d+\.\d+ +\d+\.\d % +\d+\.\d+$/.test(line))).toBe(true);
+  expect(lines.some((line) => /^linear_forward_(?:quad|wide)_f32 +\d+ +\d+\.\d+ +\d+\.\d % +\d+\.\d+$/.test(line))).toBe(true);
   expect(lines.at(-1)).toMatch(/^tiny: 2 LoRA steps at T = 16, 3 tokens made, training planned .* MiB and took .*: PASS$/);
   expect(ok).toBe(true);
 });

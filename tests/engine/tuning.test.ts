@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { randomTensors, randomTokens, SHAPES } from '../../src/cli/bench/shapes.ts';
 import { type LowRankSite, linearForward } from '../../src/engine/calls.ts';
+import { linearBackwardInput } from '../../src/engine/calls-backward.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { STORAGES } from '../../src/engine/gpu.ts';
-import { FAMILIES, untuned, useVariants } from '../../src/engine/tuning.ts';
+import { FAMILIES, familiesOf, untuned, useVariants } from '../../src/engine/tuning.ts';
 import { type Engine, greedy, type Tuning } from '../../src/engine/types.ts';
 import { testGpu } from '../support/gpu.ts';
 import { emptyTensor, matrixOf, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
@@ -20,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   engine.dispose();
-  useVariants(await testGpu(), untuned);
+  useVariants(await testGpu(), untuned(await testGpu()));
 });
 
 test.each(STORAGES.flatMap((storage) => (storage === 'f16' ? [3, 8, 11, 16, 70] : [9, 70]).map((M) => [M, storage] as const)))(
@@ -50,9 +51,53 @@ test.each(STORAGES.flatMap((storage) => (storage === 'f16' ? [3, 8, 11, 16, 70] 
       }
       expect(new Set(results).size).toBe(1);
     }
-    useVariants(gpu, untuned);
+    useVariants(gpu, untuned(gpu));
   },
 );
+
+// Four storages: a kernel takes SwiftShader a second to compile.
+const BACK = [...[1, 9, 16, 17, 70].map((M) => [M, 'f32'] as const), [21, 'f16'], [21, 'q8_0'], [21, 'q4_1']] as const;
+test.each(BACK)(
+  'the gradient of the input of %i rows through %s has the same bits in every variant, written and added, with a part and its dropout',
+  async (M, storage) => {
+    const gpu = await testGpu();
+    const [N, K, rank] = [28, storage.startsWith('q') ? 96 : 76, 5];
+    const weights = [{ tensor: (await matrixOf(storage, [N, K], randoms(N * K, 1))).tensor, first: 0 }];
+    const dy = { tensor: await tensorOf([M, 36], randoms(M * 36, 2)), column: 8 };
+    const before = randoms(M * K, 3);
+    const dh = await tensorOf(
+      [M, 8],
+      randoms(M * 8, 4).map((value, i) => (i % 8 < rank ? value : 0)),
+    );
+    const [A, B] = [await tensorOf([rank, K], randoms(rank * K, 5)), await tensorOf([N, rank], randoms(N * rank, 6))];
+    const site: LowRankSite = { place: 3, rank, A, B, scale: 1, index: 0, hidden: 0 };
+    const dropout = { micro: await tensorOf([4], Uint32Array.of(7, 8, 0, 0)), rate: 0.25 };
+    const results: string[] = [];
+    for (const name of ['8 rows', 'quads of 16']) {
+      useVariants(gpu, { 'backward tile': name });
+      const ways = [
+        linearBackwardInput(await emptyTensor([M, K]), dy, weights, false),
+        linearBackwardInput(await tensorOf([M, K], before), dy, weights, true),
+        linearBackwardInput(await tensorOf([M, K], before), dy, weights, true, { site, dh }),
+        linearBackwardInput(await emptyTensor([M, K]), dy, weights, false, { site, dh, dropout }),
+      ];
+      await runCalls(...ways.flat());
+      const got = await Promise.all(ways.map(async ([{ tensors }]) => [...(await readFloats(tensors[0]!))]));
+      expect(got.flat().every(Number.isFinite)).toBe(true);
+      results.push(got.flat().join());
+    }
+    expect(results[1]).toBe(results[0]);
+    useVariants(gpu, untuned(gpu));
+  },
+);
+
+test('a device whose threads cannot ask their neighbours has no quads; one of four lanes begins with them', () => {
+  const names = (lanes: number): string[] => familiesOf({ lanes }).flatMap(({ variants }) => variants.map(({ name }) => name));
+  expect(names(0).filter((name) => name.startsWith('quads'))).toEqual([]);
+  expect(untuned({ lanes: 0 })).toEqual(untuned({ lanes: 32 }));
+  expect(names(32).toSorted()).toEqual(names(4).toSorted());
+  expect(untuned({ lanes: 4 })).toMatchObject({ 'tile columns': 'quads of 8', 'backward tile': 'quads of 16' });
+});
 
 test('the fastest variants are measured, used, named, and taken over where device and kernels are the same', async () => {
   const prompts = Array.from({ length: 6 }, (_, i) => randomTokens(`prompt ${i}`, 9, config.V));
