@@ -85,9 +85,9 @@ export async function saveRows(taskId: string, rows: readonly Example[], source?
   return saved;
 }
 
-/** The task, its rows, contestants, results and runs, in one write. Adapters' bytes go with `freeUnreferenced`. */
+/** The task, its rows, contestants, results, runs and drafts, in one write. Adapters' bytes go with `freeUnreferenced`. */
 export async function deleteTask(id: string): Promise<void> {
-  await writing(['tasks', 'datasets', 'contestants', 'results', 'runs', 'adapters'], async (tx) => {
+  await writing(['tasks', 'datasets', 'contestants', 'results', 'runs', 'adapters', 'settings'], async (tx) => {
     const contestants = tx.objectStore('contestants');
     const adapters = tx.objectStore('adapters');
     for (const value of await contestants.index('taskId').getAll(id)) {
@@ -98,6 +98,9 @@ export async function deleteTask(id: string): Promise<void> {
     }
     for (const key of await tx.objectStore('results').index('taskId').getAllKeys(id)) await tx.objectStore('results').delete(key);
     for (const key of await tx.objectStore('runs').index('taskId').getAllKeys(id)) await tx.objectStore('runs').delete(key);
+    // What is kept for a task alone, such as the draft of a prompt, has its id behind its name.
+    for (const key of await tx.objectStore('settings').getAllKeys())
+      if (key.endsWith(` ${id}`)) await tx.objectStore('settings').delete(key);
     await tx.objectStore('datasets').delete(id);
     await tx.objectStore('tasks').delete(id);
   });

@@ -16,6 +16,22 @@ async function choose(page: Page, name: string, text: string): Promise<void> {
 }
 const lines = (values: readonly object[]): string => values.map((value) => JSON.stringify(value)).join('\n');
 
+const settingKeys = (page: Page): Promise<readonly string[]> =>
+  page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const opening = indexedDB.open('maquette');
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const all = opening.result.transaction('settings').objectStore('settings').getAllKeys();
+          all.onsuccess = () => {
+            opening.result.close();
+            resolve(all.result.map(String));
+          };
+        };
+      }),
+  );
+
 test.describe('rows in', () => {
   test.describe.configure({ mode: 'serial' });
   let opened: Opened;
@@ -245,6 +261,7 @@ test.describe('split, test, and leaving', () => {
     await page.getByRole('button', { name: /^Remove, free/ }).click();
     await expect(page.getByRole('row', { name: /Tiny/ })).toBeHidden();
     await expect(async () => expect(await bytes()).toBe(0)).toPass({ timeout: 10_000 });
+    expect(await settingKeys(page)).toContainEqual(expect.stringMatching(/^prompt-draft/));
     await goTo(page, 'Task');
     await page.getByRole('button', { name: /on this device$/ }).click();
     await page.getByRole('button', { name: 'Delete Colors…' }).click();
@@ -252,6 +269,8 @@ test.describe('split, test, and leaving', () => {
     await expect.poll(async () => (await kept(page)).tasks).toEqual([]);
     const left = await kept(page);
     expect([left.rows, left.contestants, left.runs]).toEqual([0, [], []]);
+    // The draft of a prompt is text of a person's, and belongs to the task.
+    expect(await settingKeys(page)).not.toContainEqual(expect.stringMatching(/^prompt-draft/));
   });
 });
 

@@ -100,6 +100,42 @@ test('a model is kept, loaded, asked, measured and there again after a reload', 
   expect(after.use.models).toBe(0);
 });
 
+test('what is deleted while others are measured leaves nothing behind', async ({ page }) => {
+  await open(page);
+  const modelId = await importModel(page);
+  const got = await page.evaluate(async (id) => {
+    const api = maquette.engine();
+    const rows = Array.from({ length: 12 }, (_, i) => ({
+      id: `row-${i}`,
+      messages: [{ role: 'user' as const, content: `What is ${i} and 1?` }],
+      targets: [String(i + 1)],
+    }));
+    const shares = { train: 0.5, validation: 0.5, test: 0 };
+    const task = await maquette.createTask({
+      ...{ name: 'Sums', type: 'other' as const, metricId: 'exact-match', seed: 7, shares, modelId: id, rows, longestAnswer: 4 },
+    });
+    const words = (system: string) => ({ system, shots: [], cue: '', extract: 'whole' as const });
+    const first = await api.savePrompt(task.id, words('Count.'));
+    const second = await api.savePrompt(task.id, words('Count again.'));
+    let code: unknown;
+    let deleted: Promise<unknown> | undefined;
+    const begun = (contestantId: string): void => {
+      if (contestantId !== first.id) return;
+      deleted ??= (async () => {
+        await api.deleteContestant(second.id);
+        code = await api.deleteContestant(first.id).catch((error: unknown) => error instanceof Error && 'code' in error && error.code);
+      })();
+    };
+    await api.measure([first.id, second.id], 'validation', (p) => begun(p.contestantId), new AbortController().signal);
+    await deleted;
+    const names = (await maquette.listContestants(task.id)).map(({ name }) => name);
+    return { code, names, measured: (await maquette.listResults(task.id)).length };
+  }, modelId);
+  expect(got.code).toBe('engine/busy');
+  expect(got.names).toEqual(['Prompt 1']);
+  expect(got.measured).toBe(1);
+});
+
 test('two jobs at once: the second is told what runs', async ({ page }) => {
   await open(page);
   await importModel(page);

@@ -1,6 +1,6 @@
 // Stop: in Chat nothing more is shown, while scoring what is done stays and can go on, while training the best is kept.
 import { expect, test } from '@playwright/test';
-import { kept, type Opened, openSite, smallModel, startTraining } from '../support/screens.ts';
+import { expectCode, kept, type Opened, openSite, smallModel, startTraining } from '../support/screens.ts';
 import { boardRow, goTo, ROWS } from '../support/site.ts';
 
 test.describe.configure({ mode: 'serial' });
@@ -66,6 +66,18 @@ test('while training: the best is kept', async () => {
     [/validations without a better one/, '0'],
   ]);
   await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 60_000 });
+  // Nothing is pulled away under it.
+  await goTo(page, 'Task');
+  await page.getByRole('button', { name: /on this device$/ }).click();
+  await page
+    .getByRole('button', { name: /^Delete .*…$/ })
+    .first()
+    .click();
+  await page.getByRole('button', { name: 'Delete the task' }).click();
+  await page.keyboard.press('Escape');
+  await expect(await expectCode(page, 'engine/busy')).toContainText('Training LoRA goes on in this task. Nothing was deleted.');
+  await page.getByRole('button', { name: 'Close', exact: true }).click();
+  await goTo(page, 'Train');
   await page.getByRole('button', { name: 'Stop and keep best' }).click();
   await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: 20_000 });
   await expect(page.getByText('stopped, its best kept')).toBeVisible();

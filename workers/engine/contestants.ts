@@ -189,7 +189,10 @@ function runtimeOf(result: ResultRecord | undefined): Runtime {
 }
 
 export async function deleteContestant(session: Session, id: string): Promise<number> {
-  const { adapterId, runId } = await needContestant(id);
+  const { adapterId, runId, name } = await needContestant(id);
+  if (session.job?.kind === 'measuring' && session.job.contestantId === id) {
+    throw new AppError('engine/busy', `${name} is being measured now.`, { fix: 'Stop the measurement first.' });
+  }
   if (runId !== undefined && (await readRun(runId))?.status === 'fitting') {
     throw new AppError('engine/busy', 'This customization is being trained now.', { fix: 'Stop the training first.' });
   }

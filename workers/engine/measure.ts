@@ -5,12 +5,12 @@ import { type Answerer, evaluate, extraTokens } from '../../src/experiments/runn
 import type { RowResult, Runtime, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import type { EngineApi, Progress } from '../../src/rpc/contract.ts';
-import { needContestant, readResult, resultId, saveContestant, saveResult } from '../../src/storage/customizations.ts';
+import { listContestants, needContestant, readResult, resultId, saveContestant, saveResult } from '../../src/storage/customizations.ts';
 import type { ContestantRecord, ResultRecord } from '../../src/storage/types.ts';
 import { patchOf } from './adapters.ts';
 import { clock } from './progress.ts';
 import { exclusive, needLoaded, needLoadedModel, type Place, type Session } from './session.ts';
-import { longestAnswerOf, readTaskData, splitOf, type TaskData } from './task-data.ts';
+import { longestAnswerOf, promptFor, readTaskData, splitOf, type TaskData } from './task-data.ts';
 import { tuneWhenIdle } from './tuning.ts';
 
 /** While rows come, they are written this often; the last write is at the end. */
@@ -33,6 +33,8 @@ export async function measure(
     const data = await readTaskData(first.taskId);
     for (const contestant of contestants) {
       if (signal.aborted) return;
+      // Deleted while another one was measured.
+      if (!(await listContestants(first.taskId)).some(({ id }) => id === contestant.id)) continue;
       if (contestant.taskId !== first.taskId) throw new AppError('app/bug', 'Contestants of different tasks were measured together.');
       const tell = (progress: Progress): void => onProgress({ ...progress, contestantId: contestant.id });
       job.contestantId = contestant.id;
@@ -122,7 +124,7 @@ async function measureOne(
     renderer,
     metric,
     rows: open,
-    prompt: contestant.prompt,
+    prompt: promptFor(data, contestant.prompt),
     patch: who.patch,
     longestAnswer,
     signal,

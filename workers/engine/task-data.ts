@@ -4,6 +4,7 @@ import type { Dataset, Example } from '../../src/data/types.ts';
 import { longestAnswer as proposedLongest, STEP_TOKENS } from '../../src/experiments/runner.ts';
 import type { Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
+import { withCue } from '../../src/methods/compose.ts';
 import type { Prompt } from '../../src/methods/types.ts';
 import { metricById } from '../../src/metrics/registry.ts';
 import type { Metric } from '../../src/metrics/types.ts';
@@ -40,6 +41,12 @@ export function splitOf({ task, dataset }: TaskData, split: Split): readonly Exa
 export function longestAnswerOf({ task, dataset }: TaskData, renderer: PromptRenderer, prompt: Pick<Prompt, 'cue'>): number {
   if (task.longestAnswer === undefined) return proposedLongest(renderer, dataset.train, prompt);
   return task.longestAnswer + (prompt.cue.trim() === '' ? 0 : STEP_TOKENS);
+}
+
+/** A prompt as it counts for these rows: how an answer is taken out of a step-by-step reply follows the training answers there are now, also where the
+ *  prompt was saved before they changed or came from another task. */
+export function promptFor({ dataset }: Pick<TaskData, 'dataset'>, prompt: Prompt): Prompt {
+  return prompt.cue.trim() === '' ? prompt : withCue(prompt, prompt.cue, dataset.train);
 }
 
 /** Tokens of a row that training may use. */

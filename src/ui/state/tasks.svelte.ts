@@ -1,10 +1,13 @@
 import type { Example } from '../../data/types.ts';
+import { AppError } from '../../lib/error.ts';
 import { freeUnreferenced } from '../../storage/blobs.ts';
 import { onChange } from '../../storage/changes.ts';
 import { readSetting, saveSetting } from '../../storage/settings.ts';
 import { createTask, deleteTask, listTasks, type NewTask, renameTask, updateTask } from '../../storage/tasks.ts';
 import type { TaskRecord } from '../../storage/types.ts';
 import { askToKeep } from '../../storage/usage.ts';
+import { elsewhere } from './elsewhere.svelte.ts';
+import { job, VERBS } from './job.svelte.ts';
 import { live } from './live.svelte.ts';
 
 const CURRENT = 'current-task';
@@ -56,8 +59,15 @@ class TasksState {
     await updateTask(id, change);
     await this.refresh();
   }
-  /** Deletes a task with all that was made of it; resolves with the bytes of files freed. */
+  /** Deletes a task with all that was made of it; resolves with the bytes of files freed. @throws 'engine/busy' while something is made of it */
   async remove(id: string): Promise<number> {
+    const busy = [job.current, elsewhere.job?.spec].find((spec) => spec?.taskId === id);
+    if (busy !== undefined) {
+      throw new AppError('engine/busy', `${VERBS[busy.kind]} ${busy.name} goes on in this task. Nothing was deleted.`, {
+        why: 'What is being made would be left over, without the task it belongs to.',
+        fix: 'Stop it first, or wait until it is done.',
+      });
+    }
     await deleteTask(id);
     const freed = await freeUnreferenced();
     await this.refresh();
