@@ -22,6 +22,8 @@ const DEPTHS = 2;
 const TREE = 256;
 /** TVM hands out workspace in multiples of this. */
 const STEP = 4096;
+/** Tokens of a context that web-llm is given at most: it allocates all of it at once, and newer configurations state 131 072, which takes gigabytes. */
+export const CONTEXT = 4096;
 /** A chunk where a library does not say: that of MLC's compiler. */
 const CHUNK = 2048;
 /** What is allocated while a model answers. Penalties, biases and grammars are not used here. */
@@ -30,8 +32,9 @@ const RUN = ['embed', 'prefill', 'decode', 'softmax_with_temperature', 'argsort_
 const numberBytes: Readonly<Record<string, number>> = { float32: 4, uint32: 4, int32: 4, float16: 2, bfloat16: 2, int8: 1, uint8: 1 };
 const steps = (bytes: number): number => Math.ceil(bytes / STEP) * STEP;
 
-/** Bytes. `config.context` is the context_window_size of mlc-chat-config.json. */
-export function planWebllmBytes(config: PlannedConfig, library: PlannedLibrary): WebllmPlan {
+/** Bytes. `config.context` is the context_window_size of mlc-chat-config.json, of which web-llm is given CONTEXT at most. */
+export function planWebllmBytes(model: PlannedConfig, library: PlannedLibrary): WebllmPlan {
+  const config = { ...model, context: Math.min(model.context, CONTEXT) };
   const chunk = Math.min(library.prefill_chunk_size ?? CHUNK, config.context);
   const real = /f16/.test(library.quantization) ? 2 : 4;
   const weights = library.params.reduce((sum, { shape, dtype }) => {

@@ -25,7 +25,12 @@ declare module '@mlc-ai/web-llm' {
     /** Unlisted: what a loaded model is made of. */
     readonly loadedModelIdToPipeline: ReadonlyMap<
       string,
-      { readonly prefillChunkSize: number; readonly contextWindowSize: number; readonly fullVocabSize: number }
+      {
+        readonly prefillChunkSize: number;
+        readonly contextWindowSize: number;
+        readonly fullVocabSize: number;
+        readonly tvm: { withNewScope<T>(action: () => T): T; getGlobalFunc(name: string): () => unknown };
+      }
     >;
   }
 }

@@ -1,22 +1,26 @@
 // web-llm as a second runtime on the same weights: our files, our records, our sampling; the kernels are those of the model library.
 import type { LogitProcessor, MLCEngine } from '@mlc-ai/web-llm';
-import { memorySource } from '../formats/bytes.ts';
-import { readMlcIndex } from '../formats/mlc-index.ts';
-import { checkMlcLibrary, readMlcLibrary } from '../formats/mlc-library.ts';
-import type { ByteSource } from '../formats/types.ts';
+import { createMD5 } from 'hash-wasm';
 import { AppError } from '../lib/error.ts';
 import type { WebllmEnd, WebllmFiles, WebllmLoaded, WebllmSampling } from './types.ts';
+import { type CheckedFiles, checkFiles } from './webllm-check.ts';
+import { checkGpu } from './webllm-check-gpu.ts';
+import { type WatchedDevice, watchDevice } from './webllm-device.ts';
 import { webllmError } from './webllm-errors.ts';
-import { clearStore, putArtifact } from './webllm-store.ts';
+import { putArtifact, withStore } from './webllm-store.ts';
 
 /** An address of the reserved top-level domain: should web-llm ever ask for it, nobody is there. It must be https, else it is never looked up in a store. */
 const ADDRESS = 'https://webllm.invalid/';
+/** Lengths of prompts after which TVM is told to give back what it keeps of each. */
+const LENGTHS = 16;
 
 /** Draws the `drawn`-th token of an answer. The rule is our engine's, so that both runtimes take the same token of the same logits. */
 export type Pick = (logits: Float32Array, options: WebllmSampling, drawn: number) => number;
 
 export interface WebllmRuntime {
   readonly loaded: WebllmLoaded;
+  /** Resolves when the GPU is lost. Calls that wait then, and all later ones, reject with it. */
+  readonly lost: Promise<AppError>;
   /** Logits (V) after all `tokens` of a fresh cache, which go in chunk by chunk. */
   lastLogits(tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array>;
   /** Logits (T, V), one token a pass. */
@@ -31,36 +35,38 @@ export interface WebllmRuntime {
   unload(): Promise<void>;
 }
 
-/** Loads a model. After a failure the caller ends the worker: web-llm leaves uploaded weights behind.
- *  @throws 'mlc/...', 'webllm/...', 'gpu/lost', 'gpu/unavailable', AbortError */
+/** Loads a model. Files, library and GPU are looked at before anything is stored or run. After a failure nothing is left in the store or on the GPU, and the
+ *  caller ends the worker: web-llm cannot be stopped within a load. @throws 'mlc/...', 'webllm/...', 'gpu/...', 'storage/full', AbortError */
 export async function loadWebllm(
   files: WebllmFiles,
   onProgress: (done: number, what: string) => void,
   signal: AbortSignal,
 ): Promise<WebllmRuntime> {
   signal.throwIfAborted();
-  await checkFiles(files);
+  const checked = await checkFiles(files);
+  await checkGpu(checked.library);
+  const device = watchDevice();
+  const waiting = (): void => onProgress(0, 'Waiting for another tab that loads a model into web-llm');
   try {
-    const { MLCEngine } = await import('@mlc-ai/web-llm');
-    await store(files, onProgress, signal);
-    const seen = lastSeen();
-    const engine = new MLCEngine({
-      appConfig: { model_list: [record(files.id)], cacheBackend: 'opfs' },
-      logitProcessorRegistry: new Map([[files.id, seen.processor]]),
-      initProgressCallback: ({ progress, text }) => onProgress(progress, text),
-      logLevel: 'ERROR',
-    });
-    await reload(engine, files.id, signal);
-    const pipeline = engine.loadedModelIdToPipeline.get(files.id);
-    if (pipeline === undefined) throw new DOMException('The load was stopped.', 'AbortError');
-    return runtime(engine, files.id, seen.take, {
-      context: pipeline.contextWindowSize,
-      chunk: pipeline.prefillChunkSize,
-      vocabulary: pipeline.fullVocabSize,
+    return await withStore(signal, waiting, async () => {
+      const { MLCEngine } = await import('@mlc-ai/web-llm');
+      await store(files, checked, onProgress, signal);
+      const seen = lastSeen();
+      const engine = new MLCEngine({
+        appConfig: { model_list: [record(files.id)], cacheBackend: 'opfs' },
+        logitProcessorRegistry: new Map([[files.id, seen.processor]]),
+        initProgressCallback: ({ progress, text }) => onProgress(progress, text),
+        logLevel: 'ERROR',
+      });
+      await first(engine.reload(files.id), device.lost, signal);
+      const pipeline = engine.loadedModelIdToPipeline.get(files.id);
+      if (pipeline === undefined) throw new AppError('webllm/failed', 'web-llm gave up loading the model.', { fix: 'Load it again.' });
+      const { contextWindowSize: context, prefillChunkSize: chunk, fullVocabSize: vocabulary } = pipeline;
+      return runtime(engine, files.id, seen.take, device, { context, chunk, vocabulary });
     });
   } catch (error) {
-    await clearStore();
-    throw webllmError(error, 'loading the model');
+    device.release();
+    throw webllmError(error, 'loading the model', signal.aborted);
   }
 }
 
@@ -68,52 +74,42 @@ const base = (id: string): string => `${ADDRESS}${encodeURIComponent(id)}/resolv
 const libraryAddress = (id: string): string => `${ADDRESS}${encodeURIComponent(id)}/library.wasm`;
 const record = (id: string) => ({ model: base(id), model_id: id, model_lib: libraryAddress(id) });
 
-/** Index, shards and library against each other, before anything is stored or run: web-llm would ask the network for a shard that is missing, and its runtime
- *  ends without a reason where names or shapes differ. @throws 'mlc/...' */
-async function checkFiles({ index, shards, library }: WebllmFiles): Promise<void> {
-  const folder = new Map(shards.map(({ name, file }) => [name, fileSource(name, file)]));
-  const read = await readMlcIndex(memorySource('tensor-cache.json', index), folder);
-  checkMlcLibrary(await readMlcLibrary(memorySource('the model library', library)), read);
-}
-
-const fileSource = (name: string, file: Blob): ByteSource => ({
-  name,
-  size: file.size,
-  read: async (start, end) => new Uint8Array(await file.slice(start, end).arrayBuffer()),
-});
-
-/** The chat config with a sampling that changes no logit: web-llm draws from what the processor has seen, refuses a config that leaves these out, and would
- *  otherwise apply the config's penalties to the logits that ours are read from. */
-function withoutSampling(chatConfig: Uint8Array): Uint8Array<ArrayBuffer> {
-  const parsed: unknown = JSON.parse(new TextDecoder().decode(chatConfig));
-  const neutral = { temperature: 0, top_p: 1, repetition_penalty: 1, frequency_penalty: 0, presence_penalty: 0 };
-  return new TextEncoder().encode(JSON.stringify({ ...Object(parsed), ...neutral }));
-}
-
-async function store(files: WebllmFiles, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
-  await clearStore();
+async function store(
+  files: WebllmFiles,
+  { chatConfig, md5 }: CheckedFiles,
+  onProgress: (done: number, what: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const at = (name: string): string => new URL(name, base(files.id)).href;
-  await putArtifact('config', at('mlc-chat-config.json'), withoutSampling(files.chatConfig), 'application/json');
+  await putArtifact('config', at('mlc-chat-config.json'), chatConfig, 'application/json');
   await putArtifact('wasm', libraryAddress(files.id), files.library, 'application/wasm');
   await putArtifact('model', at('tokenizer.json'), files.tokenizer, 'application/json');
   await putArtifact('model', at('tensor-cache.json'), files.index, 'application/json');
+  const hash = await createMD5();
   for (const [n, { name, file }] of files.shards.entries()) {
     signal.throwIfAborted();
     onProgress(0, `Handing over ${n + 1} of ${files.shards.length} files`);
-    await putArtifact('model', at(name), new Uint8Array(await file.arrayBuffer()), 'application/octet-stream');
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const expected = md5.get(name);
+    if (expected !== undefined && hash.init().update(bytes).digest('hex') !== expected)
+      throw new AppError('mlc/shard-hash', `${name} is not the file that its index describes: the sums differ.`, {
+        why: 'It was damaged on the way, or it is in the place of another shard. web-llm itself would not notice.',
+        fix: 'Get this file again, from the place where the index came from.',
+        facts: { file: name, md5: expected },
+      });
+    await putArtifact('model', at(name), bytes, 'application/octet-stream');
   }
 }
 
-/** `reload` has no signal of its own: `unload` ends it, and it then resolves as if nothing had been. */
-async function reload(engine: MLCEngine, id: string, signal: AbortSignal): Promise<void> {
-  const stop = (): void => void engine.unload().catch(() => undefined);
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    await engine.reload(id);
-    signal.throwIfAborted();
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+/** What `work` comes to, unless the GPU is lost or the person stops before. `work` then goes on by itself; what it comes to is of no use. */
+function first<T>(work: Promise<T>, lost: Promise<AppError>, signal?: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal?.reason);
+    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted) stop();
+    void lost.then(reject);
+    work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', stop));
+  });
 }
 
 /** The one public way to a pass's logits: a processor that looks at them and changes nothing. */
@@ -137,10 +133,10 @@ function lastSeen(): { readonly processor: LogitProcessor; take(): Float32Array 
   };
 }
 
-function runtime(engine: MLCEngine, id: string, take: () => Float32Array, loaded: WebllmLoaded): WebllmRuntime {
+function runtime(engine: MLCEngine, id: string, take: () => Float32Array, device: WatchedDevice, loaded: WebllmLoaded): WebllmRuntime {
   /** One pass. web-llm draws a token of its own at its end, which we do not use. */
   const pass = async (tokens: readonly number[], isPrefill: boolean): Promise<Float32Array> => {
-    await engine.forwardTokensAndSample(tokens, isPrefill, id);
+    await first(engine.forwardTokensAndSample(tokens, isPrefill, id), device.lost);
     return take();
   };
   const start = async (tokens: Uint32Array): Promise<void> => {
@@ -155,28 +151,66 @@ function runtime(engine: MLCEngine, id: string, take: () => Float32Array, loaded
     }
     await engine.resetChat(false, id);
   };
+  /** TVM keeps a buffer for each length of a chunk that it has met, some megabytes each in larger models: a Board would fill the GPU with them. */
+  const lengths = new Set<number>();
+  const tidy = (): void => {
+    if (lengths.size <= LENGTHS) return;
+    lengths.clear();
+    const tvm = engine.loadedModelIdToPipeline.get(id)?.tvm;
+    tvm?.withNewScope(() => tvm.getGlobalFunc('vm.builtin.memory_manager.clear')());
+  };
   const prefill = async (tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array> => {
     await start(tokens);
+    tidy();
     let logits: Float32Array | undefined;
     for (let from = 0; from < tokens.length; from += loaded.chunk) {
       signal.throwIfAborted();
-      logits = await pass(Array.from(tokens.subarray(from, from + loaded.chunk)), true);
+      const chunk = Array.from(tokens.subarray(from, from + loaded.chunk));
+      lengths.add(chunk.length);
+      logits = await pass(chunk, true);
     }
     if (logits === undefined) throw new Error('no chunk');
     return logits;
   };
-  const planned = async <T>(doing: string, act: () => Promise<T>): Promise<T> => {
+  /** One call after the other: two at once would write into one cache. */
+  let last: Promise<unknown> = Promise.resolve();
+  const planned = <T>(doing: string, signal: AbortSignal | undefined, act: () => Promise<T>): Promise<T> => {
+    const own = last.then(async () => {
+      try {
+        return await act();
+      } catch (error) {
+        throw webllmError(error, doing, signal?.aborted);
+      }
+    });
+    last = own.catch(() => undefined);
+    return own;
+  };
+  const answer: WebllmRuntime['generate'] = async (prompt, options, pick, onToken, signal) => {
+    if (signal.aborted) return 'aborted';
+    let logits: Float32Array;
     try {
-      return await act();
+      logits = await prefill(prompt, signal);
     } catch (error) {
-      throw webllmError(error, doing);
+      if (signal.aborted && !(error instanceof AppError)) return 'aborted';
+      throw error;
     }
+    for (let drawn = 0; drawn < options.maxTokens; drawn++) {
+      if (signal.aborted) return 'aborted';
+      const token = pick(logits, options, drawn);
+      if (options.stops.includes(token)) return 'stop';
+      onToken(token);
+      if (drawn + 1 === options.maxTokens) break;
+      if (prompt.length + drawn + 1 > loaded.context) return 'context';
+      logits = await pass([token], false);
+    }
+    return signal.aborted ? 'aborted' : 'length';
   };
   return {
     loaded,
-    lastLogits: (tokens, signal) => planned('reading the prompt', () => prefill(tokens, signal)),
+    lost: device.lost,
+    lastLogits: (tokens, signal) => planned('reading the prompt', signal, () => prefill(tokens, signal)),
     logits: (tokens, signal) =>
-      planned('scoring', async () => {
+      planned('scoring', signal, async () => {
         await start(tokens);
         const all = new Float32Array(tokens.length * loaded.vocabulary);
         for (const [t, token] of tokens.entries()) {
@@ -185,30 +219,15 @@ function runtime(engine: MLCEngine, id: string, take: () => Float32Array, loaded
         }
         return all;
       }),
-    generate: (prompt, options, pick, onToken, signal) =>
-      planned('answering', async () => {
-        if (signal.aborted) return 'aborted';
-        let logits: Float32Array;
+    generate: (...call) => planned('answering', call[4], () => answer(...call)),
+    unload: () =>
+      planned('leaving', undefined, async () => {
+        device.leaving();
         try {
-          logits = await prefill(prompt, signal);
-        } catch (error) {
-          if (signal.aborted) return 'aborted';
-          throw error;
+          await engine.unload();
+        } finally {
+          device.release();
         }
-        for (let drawn = 0; drawn < options.maxTokens; drawn++) {
-          if (signal.aborted) return 'aborted';
-          const token = pick(logits, options, drawn);
-          if (options.stops.includes(token)) return 'stop';
-          onToken(token);
-          if (drawn + 1 === options.maxTokens) break;
-          if (prompt.length + drawn + 1 > loaded.context) return 'context';
-          logits = await pass([token], false);
-        }
-        return signal.aborted ? 'aborted' : 'length';
       }),
-    async unload() {
-      await planned('leaving', () => engine.unload());
-      await clearStore();
-    },
   };
 }

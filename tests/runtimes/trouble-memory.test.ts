@@ -33,6 +33,8 @@ test('weights are those of the library by type, the cache that of the context, t
   // 16 pages more of 16 tokens: keys and values of 2 layers, 2 heads, 16 numbers; and 16 places in 2 tables.
   expect(longer.cache - plan.cache).toBe(16 * 2 * 2 * 2 * 16 * 16 * 4 + 2 * 16 * 4);
   expect(longer.workspace).toBe(plan.workspace);
+  // Web-llm is given 4 096 tokens of a context at most.
+  expect(planWebllmBytes({ ...LLAMA, context: 131_072 }, library)).toEqual(planWebllmBytes({ ...LLAMA, context: 4096 }, library));
   const half = planWebllmBytes(LLAMA, { ...library, quantization: 'q0f16' });
   expect(half.cache).toBeLessThan(plan.cache);
   // A library that says nothing of its memory is planned from its widths.
