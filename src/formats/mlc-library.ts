@@ -49,6 +49,14 @@ export const NEEDED_FUNCTIONS = [
   '_metadata',
 ] as const;
 
+/** What the JavaScript of web-llm 0.2.86 answers when a library asks for it: TVM's own functions and emscripten's, each under both modules. */
+export const PROVIDED_IMPORTS: ReadonlySet<string> = new Set(
+  [
+    ...['TVMFFIWasmSafeCall', 'TVMFFIWasmFunctionDeleter', 'emscripten_notify_memory_growth', '__cxa_thread_atexit', '__console_log'],
+    ...['clock_time_get', 'environ_get', 'environ_sizes_get', 'fd_close', 'fd_read', 'fd_seek', 'fd_write', 'proc_exit'],
+  ].flatMap((name) => [`env.${name}`, `wasi_snapshot_preview1.${name}`]),
+);
+
 /** Reads sections by their stated lengths; nothing is compiled or run.
  *  @throws 'mlc/library-not-wasm', 'mlc/library-too-large', 'mlc/library-no-metadata', 'format/truncated' */
 export async function readMlcLibrary(file: ByteSource): Promise<MlcLibrary> {
@@ -76,15 +84,15 @@ export async function readMlcLibrary(file: ByteSource): Promise<MlcLibrary> {
   return { name: file.name, metadata, imports, functions };
 }
 
-/** Does a library fit the shards beside it? `provides` are the imports that the installed web-llm answers, where known: another ABI has others.
+/** Does a library fit the shards beside it? `provides` are the imports that web-llm answers: a library of another version asks for others.
  *  @throws 'mlc/library-shape', 'mlc/library-function', 'mlc/library-version' */
 export function checkMlcLibrary(
   library: MlcLibrary,
   index: { readonly tensors: ReadonlyMap<string, Pick<MlcTensor, 'shape' | 'dtype'>> },
-  provides?: ReadonlySet<string>,
+  provides: ReadonlySet<string> = PROVIDED_IMPORTS,
 ): void {
   const name = baseName(library.name);
-  const strange = library.imports.find((wanted) => (provides === undefined ? !knownModule(wanted) : !provides.has(wanted)));
+  const strange = library.imports.find((wanted) => !provides.has(wanted));
   if (strange !== undefined)
     throw new AppError('mlc/library-version', `${name} was built for another version of web-llm: it asks for ${shown(strange)}.`, {
       why: 'Libraries and web-llm fit only version by version; this app holds 0.2.86.',
@@ -115,11 +123,6 @@ function otherShape(name: string, what: string): AppError {
     why: 'Layers, widths, vocabulary and quantization are compiled into a library.',
     fix: 'Get the library of this model and this quantization, or build one.',
   });
-}
-
-/** TVM's runtime asks for functions of these modules only, whatever the version. */
-function knownModule(wanted: string): boolean {
-  return /^(env|wasi_snapshot_preview1)\./.test(wanted);
 }
 
 interface Section {

@@ -9,6 +9,7 @@ const texts = v.record(v.string(), v.string());
 const Conversation = v.looseObject({
   system_template: v.optional(v.string(), '{system_message}'),
   system_message: v.optional(v.string(), ''),
+  render_empty_system_message: v.optional(v.boolean(), true),
   system_prefix_token_ids: v.nullish(v.array(v.number())),
   add_role_after_system_message: v.optional(v.boolean(), true),
   roles: v.looseObject({ user: v.string(), assistant: v.string() }),
@@ -28,6 +29,8 @@ export function mlcTemplate(template: unknown, tokenizer: object): string | unde
   }
   const c = parsed.output;
   const [systemBefore, systemAfter] = around(c.system_template, '{system_message}');
+  const silent = c.system_message === '' && !c.render_empty_system_message;
+  const untold = silent ? '' : systemBefore + c.system_message + systemAfter;
   const [userBefore, userAfter] = around(c.role_templates?.user ?? '{user_message}', '{user_message}');
   const [answerBefore, answerAfter] = around(c.role_templates?.assistant ?? '{assistant_message}', '{assistant_message}');
   const prefix = (c.system_prefix_token_ids ?? []).map((id) => tokenText(id, tokenizer)).join('');
@@ -39,7 +42,7 @@ export function mlcTemplate(template: unknown, tokenizer: object): string | unde
   return [
     `{%- if messages and messages[0]['role'] == 'system' -%}`,
     `{%- set system = ${literal(systemBefore)} + messages[0]['content'] + ${literal(systemAfter)} -%}{%- set rest = messages[1:] -%}`,
-    `{%- else -%}{%- set system = ${literal(systemBefore + c.system_message + systemAfter)} -%}{%- set rest = messages -%}{%- endif -%}`,
+    `{%- else -%}{%- set system = ${literal(untold)} -%}{%- set rest = messages -%}{%- endif -%}`,
     `{{- ${literal(prefix)} + system -}}`,
     `{%- for message in rest -%}{%- if message['role'] == 'user' -%}`,
     `{{- ('' if ${bare} else ${user}) + ${literal(userBefore)} + message['content'] + ${literal(userAfter + userEnd)} -}}`,

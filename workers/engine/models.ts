@@ -109,6 +109,9 @@ function parameterCount(infos: readonly TensorInfo[]): number {
   return infos.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
 }
 
+/** A model library is a program that runs the model and no part of it: with or without one, adapters go with the same weights. */
+const isLibrary = ({ name }: { readonly name: string }): boolean => /\.wasm(\.gz)?$/i.test(name);
+
 /** The same files are one model, whatever they are called. */
 async function modelId(hashes: readonly string[]): Promise<string> {
   const bytes = new TextEncoder().encode([...hashes].sort().join(' '));
@@ -149,13 +152,15 @@ export async function importModel(
 /** The record of a model whose files are kept. */
 export async function recordOf(
   source: ModelSource,
-  files: ModelRecord['files'],
+  chosen: ModelRecord['files'],
   name: string,
   storage: ModelRecord['storage'],
 ): Promise<ModelRecord> {
-  const id = await modelId(files.map(({ sha256 }) => sha256));
+  const id = await modelId(chosen.filter((file) => !isLibrary(file)).map(({ sha256 }) => sha256));
   const now = Date.now();
   const known = await readModel(id);
+  // Chosen again without its library, a model keeps the one that it has.
+  const files = chosen.some(isLibrary) ? chosen : [...chosen, ...(known?.files.filter(isLibrary) ?? [])];
   return {
     id,
     name,

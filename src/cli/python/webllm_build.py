@@ -23,6 +23,10 @@ SCHEDULES = {
 }
 
 
+def whole_or_not(number: float) -> int | float:
+    return int(number) if float(number).is_integer() else float(number)
+
+
 def read_shape(config: dict, quantized: bool, chunk: int) -> Shape:
     if config.get("model_type") != "llama":
         sys.exit(f'The model type is "{config.get("model_type")}". A library is built for "llama" only.')
@@ -39,7 +43,7 @@ def read_shape(config: dict, quantized: bool, chunk: int) -> Shape:
     return Shape(
         layers=config["num_hidden_layers"], heads=heads, kv_heads=config.get("num_key_value_heads", heads),
         head_size=config.get("head_dim") or config["hidden_size"] // heads, C=config["hidden_size"], F=config["intermediate_size"],
-        V=config["vocab_size"], eps=config["rms_norm_eps"], theta=int(rope.get("rope_theta", 10000)), rope_scaling=scaling,
+        V=config["vocab_size"], eps=config["rms_norm_eps"], theta=whole_or_not(rope.get("rope_theta", 10000)), rope_scaling=scaling,
         tied=config.get("tie_word_embeddings", False), context=context, chunk=min(chunk, context), quantized=quantized,
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ class Shape:
     F: int
     V: int
     eps: float
-    theta: int
+    theta: int | float
     rope_scaling: dict
     tied: bool
     context: int
