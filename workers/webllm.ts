@@ -33,6 +33,9 @@ const api: WebllmApi = {
   selfTestPlan: async () => notYet(),
   selfTest: async () => notYet(),
   selfTestKey: async () => notYet(),
+  async lost() {
+    throw await here().lost;
+  },
   async unload() {
     await running?.unload();
     running = undefined;

@@ -57,6 +57,9 @@ export const PROVIDED_IMPORTS: ReadonlySet<string> = new Set(
   ].flatMap((name) => [`env.${name}`, `wasi_snapshot_preview1.${name}`]),
 );
 
+/** Where both are there, they do instead of `prefill` and `decode`. */
+const BATCHED = ['batch_prefill', 'batch_decode'] as const;
+
 /** Reads sections by their stated lengths; nothing is compiled or run.
  *  @throws 'mlc/library-not-wasm', 'mlc/library-too-large', 'mlc/library-no-metadata', 'format/truncated' */
 export async function readMlcLibrary(file: ByteSource): Promise<MlcLibrary> {
@@ -80,7 +83,7 @@ export async function readMlcLibrary(file: ByteSource): Promise<MlcLibrary> {
       fix: 'Choose the .wasm file that was built for this model.',
       facts: { file: file.name },
     });
-  const functions = new Set(NEEDED_FUNCTIONS.filter((name) => data.some((part) => holdsName(part, name))));
+  const functions = new Set<string>([...NEEDED_FUNCTIONS, ...BATCHED].filter((name) => data.some((part) => holdsName(part, name))));
   return { name: file.name, metadata, imports, functions };
 }
 
@@ -96,16 +99,23 @@ export function checkMlcLibrary(
   if (strange !== undefined)
     throw new AppError('mlc/library-version', `${name} was built for another version of web-llm: it asks for ${shown(strange)}.`, {
       why: 'Libraries and web-llm fit only version by version; this app holds 0.2.86.',
-      fix: 'Get the library of version 0.2.86 (its folder is called v0_2_86), or build one.',
+      fix: 'Get the library of version 0.2.86 (its folder is called v0_2_86), or build one. Until then the model runs in our engine.',
       facts: { import: strange },
     });
-  const lacking = NEEDED_FUNCTIONS.filter((needed) => !library.functions.has(needed));
+  const batched = BATCHED.every((known) => library.functions.has(known));
+  const lacking = NEEDED_FUNCTIONS.filter(
+    (needed) => !library.functions.has(needed) && !(batched && (needed === 'prefill' || needed === 'decode')),
+  );
   if (lacking.length > 0)
-    throw new AppError('mlc/library-function', `${name} lacks the function ${lacking.join(', ')}.`, {
-      why: 'Web-llm 0.2.86 looks it up when a model is loaded.',
-      fix: 'Get the library of version 0.2.86 (its folder is called v0_2_86), or build one.',
-      facts: { missing: lacking.join(', ') },
-    });
+    throw new AppError(
+      'mlc/library-function',
+      `${name} lacks the ${lacking.length === 1 ? 'function' : 'functions'} ${lacking.join(', ')}.`,
+      {
+        why: `Web-llm 0.2.86 looks ${lacking.length === 1 ? 'it' : 'them'} up when a model is loaded.`,
+        fix: 'Get the library of version 0.2.86 (its folder is called v0_2_86), or build one. Until then the model runs in our engine.',
+        facts: { missing: lacking.join(', ') },
+      },
+    );
   for (const { name: tensor, shape, dtype } of library.metadata.params) {
     const found = index.tensors.get(tensor);
     if (found === undefined) throw otherShape(name, `it asks for ${shown(tensor)}, which the shards lack`);
@@ -121,7 +131,7 @@ export function checkMlcLibrary(
 function otherShape(name: string, what: string): AppError {
   return new AppError('mlc/library-shape', `${name} was built for another model: ${what}.`, {
     why: 'Layers, widths, vocabulary and quantization are compiled into a library.',
-    fix: 'Get the library of this model and this quantization, or build one.',
+    fix: 'Get the library of this model and this quantization, or build one. Until then the model runs in our engine.',
   });
 }
 
@@ -237,15 +247,15 @@ function endOfObject(data: Uint8Array, start: number): number {
   return -1;
 }
 
-/** The name stands in the data by itself: after its length in 64 bits, as TVM stores names, or with no letter and no quote on either side. Quoted ones are
- *  keys of the metadata, which counts memory by function. */
+/** The name stands in the data by itself: after its length in 64 bits, as TVM stores names, or with nothing that is text on either side. Texts name functions too:
+ *  the keys of the metadata, and what is said of an argument that does not fit ("ErrorContext(fn=prefill, ..."). */
 function holdsName(data: Uint8Array, name: string): boolean {
   const wanted = new TextEncoder().encode(name);
-  const joins = (byte: number | undefined): boolean => byte !== undefined && /[\w"]/.test(String.fromCharCode(byte));
+  const isText = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x20;
   const length = [wanted.length, 0, 0, 0, 0, 0, 0, 0];
   for (let at = indexOf(data, wanted, 0); at >= 0; at = indexOf(data, wanted, at + 1)) {
     if (length.every((byte, i) => data[at - 8 + i] === byte)) return true;
-    if (!joins(data[at - 1]) && !joins(data[at + wanted.length])) return true;
+    if (!isText(data[at - 1]) && !isText(data[at + wanted.length])) return true;
   }
   return false;
 }

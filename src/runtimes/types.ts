@@ -66,16 +66,16 @@ export interface WebllmSelfTestPlan {
 /** One sentence a check, in the order in which they are made. */
 export interface WebllmSelfTestCheck {
   readonly ok: boolean;
-  /** "short prompt": of the plan's cases; then what was compared: "with the random adapter", "with a zero adapter", "hits in each pass", "taken off". */
+  /** One of the plan's cases, then what was looked at: "short prompt, random adapter against our engine", "long prompt, kernels joined in each pass". */
   readonly name: string;
-  /** Logits: the largest difference found. Hits: how many there were in the first pass that has another count, else in each. */
+  /** Logits: the largest difference found. Kernels: how many were joined in the first pass that has another count, else in each. */
   readonly found: number;
-  /** Logits: the largest difference allowed. Hits: the expected count. */
+  /** Logits: the largest difference allowed, or the least where the adapter must show. Kernels: the expected count. */
   readonly allowed: number;
 }
 export type WebllmSelfTest =
   | { readonly ok: true; readonly checks: readonly WebllmSelfTestCheck[] }
-  /** `unknown`: what could not be read, by the kernel's name; then nothing was run. Otherwise at least one of the checks failed. */
+  /** `unknown`: a kernel that could not be read; the test ended there. Otherwise at least one of the checks failed. */
   | {
       readonly ok: false;
       readonly checks: readonly WebllmSelfTestCheck[];
@@ -92,10 +92,11 @@ export interface WebllmApi {
   /** Logits (V) after all tokens, which go in chunk by chunk. */
   lastLogits(tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array>;
   /** Puts factors on web-llm's GPU and uses none of them yet; an id that is there is replaced. Resolves with the bytes that they take there.
-   *  @throws 'webllm/adapter-base', 'webllm/adapter-shape', 'webllm/adapter-module', 'webllm/unknown-kernel', 'webllm/not-loaded' */
+   *  @throws 'webllm/adapter-base', 'webllm/adapter-shape', 'webllm/adapter-module', 'webllm/not-loaded' */
   addAdapter(id: string, adapter: WebllmAdapter): Promise<number>;
-  /** From the next prompt on exactly these, added up; none for the model as it came.
-   *  @throws 'webllm/adapter-unknown', 'webllm/adapter-strength', 'webllm/not-loaded' */
+  /** From the next prompt on exactly these, added up; none for the model as it came. Answers and logits then throw 'webllm/unknown-kernel' or
+   *  'webllm/adapter-hits' where adapters cannot join this library, which the self-test finds out beforehand.
+   *  @throws 'webllm/adapter-unknown', 'webllm/adapter-strength', 'webllm/adapter-twice', 'webllm/not-loaded' */
   useAdapters(list: readonly WebllmInUse[]): Promise<void>;
   /** Out of use and off the GPU. An id that is not there is no error. */
   removeAdapter(id: string): Promise<void>;
@@ -106,5 +107,7 @@ export interface WebllmApi {
   selfTest(logits: readonly Float32Array[], signal: AbortSignal): Promise<WebllmSelfTest>;
   /** Under which a result of the self-test is remembered: the library's hash, web-llm's version, this app's part in it, the browser and the device. */
   selfTestKey(): Promise<string>;
+  /** Rejects when the GPU of the loaded model is lost. Calls that wait then reject with the same. @throws 'gpu/lost', 'gpu/out-of-memory' */
+  lost(): Promise<never>;
   unload(): Promise<void>;
 }

@@ -11,7 +11,7 @@ export interface WatchedDevice {
 }
 
 /** Hears of each device that the worker gets. */
-type Hear = (device: GPUDevice) => void;
+type Hear = (device: GPUDevice, info: GPUAdapterInfo) => void;
 let hear: Hear | undefined;
 let listening = false;
 
@@ -23,13 +23,13 @@ function listen(): void {
     // Whoever watched when it was asked for, not when it comes.
     const heard = hear;
     const device = await own.call(this, descriptor);
-    heard?.(device);
+    heard?.(device, this.info);
     return device;
   };
 }
 
-/** Watches the devices that are requested from now on, until another watch begins. */
-export function watchDevice(): WatchedDevice {
+/** Watches the devices that are requested from now on, until another watch begins. `onDevice` sees each before web-llm does. */
+export function watchDevice(onDevice: Hear = () => undefined): WatchedDevice {
   const devices: GPUDevice[] = [];
   let over = false;
   let tell: (error: AppError) => void = () => undefined;
@@ -37,8 +37,9 @@ export function watchDevice(): WatchedDevice {
     tell = resolve;
   });
   listen();
-  hear = (device) => {
+  hear = (device, info) => {
     if (over) device.destroy();
+    onDevice(device, info);
     devices.push(device);
     void device.lost.then(({ reason, message }) => {
       if (!over) tell(reason === 'destroyed' ? gaveUp(message) : gpuLost(message));

@@ -58,7 +58,7 @@ function cacheBytes({ L, NH, NKV, HS, context }: PlannedConfig, chunk: number, r
 
 function workspaceBytes({ C, F, V }: PlannedConfig, { memory_usage: usage }: PlannedLibrary, chunk: number, real: number): number {
   // Where the library does not say: the widest layer holds both halves of the MLP, their product, and the stream twice.
-  const prefill = usage?.prefill ?? chunk * real * (3 * F + 2 * C);
+  const prefill = usage?.prefill ?? usage?.batch_prefill ?? chunk * real * (3 * F + 2 * C);
   const planned = RUN.reduce((sum, name) => sum + steps(name === 'prefill' ? prefill : (usage?.[name] ?? 0)), 0);
   // A full chunk's embeddings and what is left of a prompt behind it; logits, probabilities, their order twice, and the way back to the processor.
   return planned + 2 * steps(chunk * C * real) + 5 * steps(V * 4);

@@ -7,7 +7,8 @@ import { type CheckedFiles, checkFiles } from './webllm-check.ts';
 import { checkGpu } from './webllm-check-gpu.ts';
 import { type WatchedDevice, watchDevice } from './webllm-device.ts';
 import { webllmError } from './webllm-errors.ts';
-import { putArtifact, withStore } from './webllm-store.ts';
+import { withStore } from './webllm-store.ts';
+import { putArtifact } from './webllm-store-writer.ts';
 
 /** An address of the reserved top-level domain: should web-llm ever ask for it, nobody is there. It must be https, else it is never looked up in a store. */
 const ADDRESS = 'https://webllm.invalid/';

@@ -47,6 +47,9 @@ test('metadata, imports and functions are read, and a library of these shards fi
   expect(found.imports).toEqual(['wasi_snapshot_preview1.fd_write', 'wasi_snapshot_preview1.proc_exit']);
   expect(found.functions.size).toBe(NEEDED_FUNCTIONS.length);
   checkMlcLibrary(found, await index());
+  // Web-llm takes the functions of batches as well, where both are there.
+  const batched = NEEDED_FUNCTIONS.map((f) => (f === 'prefill' || f === 'decode' ? `batch_${f}` : f));
+  checkMlcLibrary(await read(await library({ functions: batched })), await index());
   // TVM stores a name after its length, and whatever follows may look like a letter.
   const stored = NEEDED_FUNCTIONS.map((f) => `${String.fromCharCode(f.length)}${'\0'.repeat(7)}${f}abc`);
   expect((await read(await library({ functions: stored }))).functions.size).toBe(NEEDED_FUNCTIONS.length);
@@ -57,6 +60,16 @@ test.each<[string, Made, string]>([
   ['another number type', { change: (json) => json.replace('"float32"', '"float16"') }, 'mlc/library-shape'],
   ['a tensor more', { change: (json) => json.replace('model.norm.weight', 'model.other.weight') }, 'mlc/library-shape'],
   ['no function prefill', { functions: NEEDED_FUNCTIONS.filter((wanted) => wanted !== 'prefill') }, 'mlc/library-function'],
+  [
+    'only a text that names the function',
+    { functions: NEEDED_FUNCTIONS.map((f) => (f === 'decode' ? 'ErrorContext(fn=decode, loc=return)' : f)) },
+    'mlc/library-function',
+  ],
+  [
+    'the prefill of batches alone',
+    { functions: NEEDED_FUNCTIONS.map((f) => (f === 'prefill' ? 'batch_prefill' : f)) },
+    'mlc/library-function',
+  ],
   [
     'only a function whose name begins alike',
     { functions: NEEDED_FUNCTIONS.map((f) => (f === 'decode' ? 'decode_more' : f)) },

@@ -14,7 +14,14 @@ import { endWebllm, loadIntoWebllm, webllm } from './webllm-host.ts';
 import { engineMakesRoom, leave } from './webllm-room.ts';
 
 /** After these the worker is of no use: the next load starts another one. */
-const DEAD = new Set(['gpu/lost', 'webllm/library-ended', 'webllm/stopped']);
+const DEAD = new Set([
+  'gpu/lost',
+  'gpu/out-of-memory',
+  'webllm/library-ended',
+  'webllm/library-check',
+  'webllm/not-loaded',
+  'webllm/stopped',
+]);
 
 export async function loadWebllm(
   session: Session,
