@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin, type UserConfig } from 'vite';
+import { webllmModule } from './src/cli/node/webllm-module.ts';
 
 /** Only for the test of our own alarm: MAQUETTE_PLANT_LEAK=page or =worker adds a request to another origin there, and the privacy test must see it. */
 function plantedLeak(): Plugin {
@@ -32,13 +34,31 @@ function policyForDevelopment(): Plugin {
   };
 }
 
-/** The model that the site opens with, as it lies in public/: the page fetches it by this path and keeps it only if its hash is this one. */
-function bundledModel(): { name: string; path: string; bytes: number; sha256: string } | null {
+interface Content {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+interface SiteFile extends Content {
+  readonly path: string;
+  /** What is inside of a .gz. */
+  readonly opened?: Content;
+}
+function siteFile(path: string): SiteFile {
+  const content = (file: Buffer): Content => ({ bytes: file.length, sha256: createHash('sha256').update(file).digest('hex') });
+  const file = readFileSync(`public/${path}`);
+  return { path, ...content(file), ...(path.endsWith('.gz') ? { opened: content(gunzipSync(file)) } : {}) };
+}
+
+/** The model that the site opens with, as it lies in public/, with its libraries for web-llm: the page fetches them by these paths and keeps only what has
+ *  this hash. */
+function bundledModel(): (SiteFile & { name: string; libraries: (SiteFile & { schedule: string })[] }) | null {
   const name = ['vale-mini', 'vale-micro'].find((model) => existsSync(`public/models/${model}/${model}.gguf`));
   if (name === undefined) return null;
-  const path = `models/${name}/${name}.gguf`;
-  const file = readFileSync(`public/${path}`);
-  return { name, path, bytes: file.length, sha256: createHash('sha256').update(file).digest('hex') };
+  const libraries = ['software', 'gpu']
+    .map((schedule) => ({ schedule, path: `models/${name}/webllm/${name}-q0f32-${schedule}.wasm.gz` }))
+    .filter(({ path }) => existsSync(`public/${path}`))
+    .map(({ schedule, path }) => ({ ...siteFile(path), schedule }));
+  return { name, ...siteFile(`models/${name}/${name}.gguf`), libraries };
 }
 
 /** The oldest browsers that have both WebGPU and light-dark(): without this, colours are rewritten for older ones and mix differently. */
@@ -63,8 +83,8 @@ export default defineConfig(({ mode }) => {
   const shared: UserConfig = {
     base: './',
     define: { BUNDLED_MODEL: JSON.stringify(bundledModel()) },
-    worker: { format: 'es', plugins: () => [plantedLeak()] },
-    plugins: [svelte({ configFile: false }), plantedLeak(), policyForDevelopment()],
+    worker: { format: 'es', plugins: () => [plantedLeak(), webllmModule()] },
+    plugins: [svelte({ configFile: false }), plantedLeak(), webllmModule(), policyForDevelopment()],
   };
   const programs = PROGRAMS[mode];
   if (programs !== undefined) {

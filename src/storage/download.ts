@@ -1,11 +1,15 @@
 // The only file of ours that calls `fetch`: samples and the bundled model, which lie beside the page itself.
 import { AppError } from '../lib/error.ts';
 
-/** A file of this site as it was when the site was built: its path relative to the page, its bytes and their SHA-256 (64 hex digits). */
-export interface SiteFile {
-  readonly path: string;
+interface Content {
   readonly bytes: number;
   readonly sha256: string;
+}
+/** A file of this site as it was when the site was built: its path relative to the page, its bytes and their SHA-256 (64 hex digits). */
+export interface SiteFile extends Content {
+  readonly path: string;
+  /** What is inside of a .gz: some servers name it as an encoding, and then the browser opens it. */
+  readonly opened?: Content;
 }
 
 /** The text of a file of this site, by its path relative to the page ("samples/reviews.jsonl"). @throws 'sample/missing', 'app/foreign-address' */
@@ -13,22 +17,28 @@ export async function fetchSample(path: string): Promise<string> {
   return (await ask(path, missingSample)).text();
 }
 
-/** The bundled model's file, whole, with its hash checked. `onBytes` hears how many bytes have come. @throws 'download/missing', 'download/damaged', AbortError */
-export async function fetchSiteFile(file: SiteFile, onBytes: (done: number) => void, signal: AbortSignal): Promise<File> {
+/** A file of the bundled model, whole, with its hash checked. `onBytes` hears how many bytes have come. @throws 'download/missing', 'download/damaged', AbortError */
+export async function fetchSiteFile(
+  file: SiteFile,
+  onBytes: (done: number) => void,
+  signal: AbortSignal,
+  what = 'The demo model',
+): Promise<File> {
   const missing = (why: string, cause?: unknown): AppError =>
-    new AppError('download/missing', `The demo model could not be fetched from this site (${file.path}).`, {
+    new AppError('download/missing', `${what} could not be fetched from this site (${file.path}).`, {
       why,
       fix: 'Check that the site is reachable, then fetch it again. A model of your own can be added without it.',
       cause,
     });
   const reply = await ask(file.path, missing, signal);
-  const bytes = new Uint8Array(file.bytes);
+  const expected = [file, ...(file.opened === undefined ? [] : [file.opened])];
+  const bytes = new Uint8Array(Math.max(...expected.map((content) => content.bytes)));
   let done = 0;
   try {
     const reader = reply.body?.getReader();
     for (let piece = await reader?.read(); piece?.value !== undefined; piece = await reader?.read()) {
       // A longer file than was built is another file: the hash of what fits says so.
-      bytes.set(piece.value.subarray(0, Math.max(0, file.bytes - done)), Math.min(done, file.bytes));
+      bytes.set(piece.value.subarray(0, Math.max(0, bytes.length - done)), Math.min(done, bytes.length));
       done += piece.value.length;
       onBytes(Math.min(done, file.bytes));
     }
@@ -36,16 +46,17 @@ export async function fetchSiteFile(file: SiteFile, onBytes: (done: number) => v
     if (signal.aborted) throw cause;
     throw missing(`The connection ended after ${done} of ${file.bytes} bytes.`, cause);
   }
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const whole = bytes.subarray(0, done);
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', whole));
   const found = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (done !== file.bytes || found !== file.sha256) {
+  if (!expected.some((content) => done === content.bytes && found === content.sha256)) {
     throw new AppError('download/damaged', `What came for ${file.path} is not the file that this site was built with.`, {
       why: `${done} bytes came and ${file.bytes} were expected; their SHA-256 was compared. A server or an extension changed it on the way, or the site is being renewed.`,
       fix: 'Nothing was kept. Reload the page, then fetch it again.',
       facts: { bytes: done, expected: file.bytes, sha256: found },
     });
   }
-  return new File([bytes], file.path.slice(file.path.lastIndexOf('/') + 1));
+  return new File([whole], file.path.slice(file.path.lastIndexOf('/') + 1));
 }
 
 function missingSample(why: string, cause?: unknown): AppError {

@@ -17,7 +17,7 @@ export interface WebllmCopy {
   readonly quantization: string;
   /** Shards, index, chat config and tokenizer in MLC's layout; none where the model's own files are these. */
   readonly files: readonly (BlobRef & { readonly name: string })[];
-  /** The model library: .wasm, or .wasm.gz as this site has it. */
+  /** The model library, .wasm. */
   readonly library: BlobRef & { readonly name: string };
   readonly bytes: number;
 }

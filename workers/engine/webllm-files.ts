@@ -22,7 +22,7 @@ type KeptFile = ModelRecord['files'][number];
 const WRITTEN: readonly MlcWritten[] = ['q0f32', 'q4f32_1'];
 
 /** A library as it is run: opened where it is gzipped. @throws 'mlc/library-not-wasm' by whoever reads it, where it is neither */
-async function unpacked(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+export async function unpacked(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const own = new Uint8Array(bytes);
   if (own[0] !== 0x1f || own[1] !== 0x8b) return own;
   const stream = new Blob([own]).stream().pipeThrough(new DecompressionStream('gzip'));
@@ -38,7 +38,7 @@ async function unpacked(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** Shards and library of a model that are kept here: of its own files, or made for it. */
-function keptFor(record: ModelRecord): { readonly files: readonly KeptFile[]; readonly library: KeptFile } | undefined {
+export function keptFor(record: ModelRecord): { readonly files: readonly KeptFile[]; readonly library: KeptFile } | undefined {
   const { webllm } = record;
   if (webllm !== undefined) return { files: webllm.files.length > 0 ? webllm.files : record.files, library: webllm.library };
   const library = record.format === 'mlc' ? record.files.find(({ name }) => name.endsWith('.wasm')) : undefined;
@@ -110,9 +110,8 @@ function mlcQuantization({ weightTypes }: ModelRecord): string {
 interface Chosen {
   readonly record: ModelRecord;
   readonly source: ModelSource;
-  /** As it was chosen, and as it is run. */
-  readonly packed: ByteSource;
-  readonly library: MlcLibrary;
+  /** The library as it is run and kept: opened. */
+  readonly library: ByteSource;
   readonly inspection: LibraryInspection;
 }
 async function choose(modelId: string, picked: PickedFile): Promise<Chosen> {
@@ -124,6 +123,7 @@ async function choose(modelId: string, picked: PickedFile): Promise<Chosen> {
   const library = await readMlcLibrary(opened);
   const { quantization } = library.metadata;
   const gpuBytes = planWebllmBytes(record.config, library.metadata).total;
+  const size = opened.size;
   if (record.format === 'mlc') {
     const chat = own.find(({ name }) => baseName(name) === CHAT_CONFIG);
     const folder = chat === undefined ? '' : chat.name.slice(0, -CHAT_CONFIG.length);
@@ -132,7 +132,7 @@ async function choose(modelId: string, picked: PickedFile): Promise<Chosen> {
     const problem = source.library?.problem;
     if (problem !== undefined)
       throw new AppError(problem.code, problem.text, { fix: 'Get the library of this model and this quantization, or build one.' });
-    return { record, source, packed, library, inspection: { quantization, makes: 'nothing', bytes: packed.size, gpuBytes } };
+    return { record, source, library: opened, inspection: { quantization, makes: 'nothing', bytes: size, gpuBytes } };
   }
   const source = await openModel(own);
   const written = WRITTEN.find((known) => known === quantization);
@@ -147,9 +147,9 @@ async function choose(modelId: string, picked: PickedFile): Promise<Chosen> {
     );
   }
   checkMlcLibrary(library, { tensors: new Map(mlcTensors(source.config, written).map((tensor) => [tensor.name, tensor])) });
-  const bytesWritten = mlcBytes(source.config, { quantization: written, floats: 'f32' }) + packed.size;
+  const bytesWritten = mlcBytes(source.config, { quantization: written, floats: 'f32' }) + size;
   const makes = written === 'q0f32' ? 'same-model' : 'new-model';
-  return { record, source, packed, library, inspection: { quantization, makes, bytes: bytesWritten, gpuBytes } };
+  return { record, source, library: opened, inspection: { quantization, makes, bytes: bytesWritten, gpuBytes } };
 }
 
 export async function inspectLibrary(modelId: string, picked: PickedFile): Promise<LibraryInspection> {
@@ -164,7 +164,7 @@ export async function prepareWebllm(
   signal: AbortSignal,
 ): Promise<ModelRecord> {
   const chosen = await choose(modelId, picked);
-  const { record, source, packed, inspection } = chosen;
+  const { record, source, library: opened, inspection } = chosen;
   const tick = clock(inspection.bytes, 'bytes', onProgress);
   const keep = storingBlobs(async (put): Promise<ModelRecord> => {
     const files: KeptFile[] = [];
@@ -181,13 +181,13 @@ export async function prepareWebllm(
       for (const { name, bytes } of [mlcChatConfig(source, quantization), ...mlcTokenizerFiles(source.tokenizer)]) await write(name, bytes);
     }
     if (inspection.makes === 'new-model') {
-      await write('library.wasm', await unpacked(await readRange(packed, 0, packed.size)));
+      await write('library.wasm', await opened.read(0, opened.size));
       const made = await openModel(await Promise.all(files.map(openBlob)));
       const other = await recordOf(made, files, `${record.name}, ${inspection.quantization}`, 'as-is');
       await saveModel(other);
       return other;
     }
-    const library = { ...(await put(packed, { signal })), name: baseName(packed.name) };
+    const library = { ...(await put(opened, { signal })), name: opened.name };
     const bytes = [...files, library].reduce((sum, file) => sum + file.bytes, 0);
     const known = await needModel(modelId);
     const prepared: ModelRecord = { ...known, webllm: { quantization: inspection.quantization, files, library, bytes } };

@@ -1,10 +1,11 @@
 import { engine } from '../../client/engine-client.ts';
-import type { Board, BoardRow, ExampleComparison, Paired, Split } from '../../experiments/types.ts';
+import type { Board, BoardRow, ExampleComparison, Paired, Runtime, Split } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import { onChange } from '../../storage/changes.ts';
 import { coalesced } from '../coalesced.ts';
 import { job } from './job.svelte.ts';
 import { models } from './models.svelte.ts';
+import { runtimes } from './runtimes.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
 
 export interface Comparison {
@@ -24,6 +25,10 @@ class BoardState {
   againstId = $state.raw<string | undefined>();
   comparison = $state.raw<Comparison | undefined>();
   sort = $state<SortKey>('score');
+  /** What answers the rows that are measured next. */
+  runtime = $state<Runtime>('engine');
+  /** Asked of web-llm and answered by our engine, and why. */
+  inOurs = $state.raw<readonly { readonly name: string; readonly code: string; readonly text: string }[]>([]);
   base = $derived(this.board?.rows.find((row) => row.method === 'base'));
   /** Contestants whose score is missing, stale or half done. */
   missing = $derived((this.board?.rows ?? []).filter((row) => row.state === 'none' || row.state === 'stale' || row.state === 'partial'));
@@ -35,6 +40,8 @@ class BoardState {
       this.board = undefined;
       this.close();
       this.split = 'validation';
+      this.runtime = 'engine';
+      this.inOurs = [];
     } else this.split = split;
     this.#taskId = taskId;
     if (taskId === undefined) return () => undefined;
@@ -95,14 +102,15 @@ class BoardState {
   }
 
   /** Measures these contestants on the split that is shown: loads the task's model first where it is not on the GPU. */
-  async measure(rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[]): Promise<void> {
+  async measure(rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[], runtime = this.runtime): Promise<void> {
     const task = tasks.current;
     const first = rows[0];
     if (task === undefined || first === undefined) return;
     this.error = undefined;
+    this.inOurs = [];
     try {
-      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
-      await job.run(
+      if (task.modelId !== undefined && !(await runtimes.useIn(runtime, task.modelId))) return;
+      const inOurs = await job.run(
         {
           kind: 'measuring',
           name: rows.length === 1 ? first.name : `${rows.length} contestants`,
@@ -117,8 +125,14 @@ class BoardState {
             this.split,
             onProgress,
             signal,
+            runtime,
           ),
       );
+      this.inOurs = (inOurs ?? []).map(({ contestantId, ...why }) => ({
+        ...why,
+        name: rows.find((row) => row.contestantId === contestantId)?.name ?? '',
+      }));
+      if (runtime === 'webllm') await runtimes.refresh();
     } catch (error) {
       this.error = asAppError(error);
     }
@@ -129,7 +143,7 @@ class BoardState {
     const task = tasks.current;
     if (task === undefined) return;
     try {
-      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
+      if (task.modelId !== undefined && this.runtime === 'engine' && !(await models.use(task.modelId))) return;
       const base = await engine().ensureBase(task.id);
       await this.refresh();
       await this.measure([{ contestantId: base.id, name: base.name, mark: 'base' }]);

@@ -1,4 +1,5 @@
 import { engine } from '../../client/engine-client.ts';
+import type { Runtime } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import type { ChatReply, HeldDifference } from '../../rpc/contract.ts';
 import { listContestants } from '../../storage/customizations.ts';
@@ -7,6 +8,7 @@ import type { Message } from '../../text/types.ts';
 import { board } from './board.svelte.ts';
 import { job } from './job.svelte.ts';
 import { models } from './models.svelte.ts';
+import { runtimes } from './runtimes.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
 
 /** What one column answered in one turn. */
@@ -24,6 +26,7 @@ export interface Turn {
 /** A contestant one talks to; without one, the model as it came. */
 export class Column {
   readonly id = crypto.randomUUID();
+  runtime = $state<Runtime>('engine');
   contestant = $state.raw<ContestantRecord | undefined>();
   strength = $state(1);
   /** What it changes that the base is held otherwise than while this was trained; measured after its first answer. */
@@ -40,6 +43,8 @@ export class Column {
   async measureDifference(signal: AbortSignal): Promise<void> {
     const { contestant } = this;
     const held = models.status?.storage;
+    // Web-llm has the numbers of the model's files.
+    if (this.runtime === 'webllm') return;
     if (contestant?.adapterId === undefined || held === undefined || this.#measuredOn === held) return;
     this.difference = await engine().heldDifference(contestant.id, signal);
     if (!signal.aborted) this.#measuredOn = held;
@@ -98,23 +103,31 @@ class ChatState {
     this.error = undefined;
     const modelId =
       this.columns.find((c) => c.contestant !== undefined)?.contestant?.modelId ?? tasks.current?.modelId ?? models.status?.modelId;
-    try {
-      if (modelId !== undefined && !(await models.use(modelId))) return;
-      const columns = this.columns;
-      const answers = new Map(columns.map((column) => [column.id, new Answer()]));
-      const earlier = this.turns;
-      this.turns = [...earlier, { question, answers }];
-      const name = columns.length === 1 ? (columns[0]?.name ?? 'Base') : `${columns.length} contestants`;
-      await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal) => {
-        for (const column of columns) {
-          const answer = answers.get(column.id);
-          if (answer === undefined || signal.aborted) continue;
-          await this.#answer(column, answer, conversation(earlier, column, question), signal);
-        }
-        for (const column of columns) if (!signal.aborted) await column.measureDifference(signal);
-      });
-    } catch (cause) {
-      this.error = asAppError(cause);
+    const earlier = this.turns;
+    const answers = new Map(this.columns.map((column) => [column.id, new Answer()]));
+    // One runtime after the other: both need not have room on the GPU at once.
+    for (const runtime of ['engine', 'webllm'] as const) {
+      const columns = this.columns.filter((column) => column.runtime === runtime);
+      if (columns.length === 0) continue;
+      try {
+        if (modelId !== undefined && !(await runtimes.useIn(runtime, modelId))) return;
+        this.turns = [...earlier, { question, answers }];
+        const name = columns.length === 1 ? (columns[0]?.name ?? 'Base') : `${columns.length} contestants`;
+        const stopped = await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal) => {
+          for (const column of columns) {
+            const answer = answers.get(column.id);
+            if (answer === undefined || signal.aborted) continue;
+            await this.#answer(column, answer, conversation(earlier, column, question), signal);
+          }
+          for (const column of columns) if (!signal.aborted) await column.measureDifference(signal);
+          return signal.aborted;
+        });
+        if (runtime === 'webllm') await runtimes.refresh();
+        if (stopped !== false) return;
+      } catch (cause) {
+        this.error = asAppError(cause);
+        return;
+      }
     }
   }
   async #answer(column: Column, answer: Answer, messages: readonly Message[], signal: AbortSignal): Promise<void> {
@@ -124,6 +137,7 @@ class ChatState {
         {
           ...(column.contestant === undefined ? {} : { contestantId: column.contestant.id }),
           messages,
+          runtime: column.runtime,
           strength: column.strength,
           temperature: this.temperature,
           topK: this.topK,

@@ -9,7 +9,9 @@ import { samples } from './samples.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
 
 /** The model of this site, put in by the build; null where there is none in public/models. */
-declare const BUNDLED_MODEL: (SiteFile & { readonly name: string }) | null;
+declare const BUNDLED_MODEL:
+  | (SiteFile & { readonly name: string; readonly libraries: readonly (SiteFile & { readonly schedule: string })[] })
+  | null;
 
 const BUNDLED = BUNDLED_MODEL;
 const SHOWN_NAME = 'Vale micro';
