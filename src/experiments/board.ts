@@ -160,8 +160,12 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
   const score =
     result === undefined || result.metricId !== metric.id ? undefined : scoreOf(result.rows, metric, split, seed, result.runtime);
   if (result === undefined || score === undefined) return { row: { ...base, state: busy ?? (stale ? 'stale' : 'none'), notes }, isBase };
-  const cut = result.rows.filter((row) => row.cut).length;
-  if (cut > 0) notes.push(`${cut} of ${score.n} ${score.n === 1 ? 'reply' : 'replies'} cut at ${result.longestAnswer} tokens`);
+  const cutRows = result.rows.filter((row) => row.cut);
+  const cut = cutRows.length;
+  const atLimit = cutRows.filter((row) => row.replyTokens >= result.longestAnswer).length;
+  const replies = `of ${score.n} ${score.n === 1 ? 'reply' : 'replies'} cut`;
+  if (atLimit > 0) notes.push(`${atLimit} ${replies} at ${result.longestAnswer} tokens`);
+  if (cut > atLimit) notes.push(`${cut - atLimit} ${replies} where the model’s context ends`);
   const missing = n - result.rows.length;
   if (stale === undefined && missing > 0) {
     if (!result.complete) notes.push(`measured on ${score.n} of ${n} rows`);

@@ -72,7 +72,7 @@ export interface RowResult {
   readonly score: number;
   readonly promptTokens: number;
   readonly replyTokens: number;
-  /** The reply reached the longest answer allowed and was cut there. */
+  /** The reply reached the longest answer allowed, or the end of the context, and was cut there. */
   readonly cut: boolean;
 }
 

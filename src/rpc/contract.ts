@@ -141,6 +141,8 @@ export interface DataReport {
   readonly limit?: number;
   /** Tokens of the longest training answer, with the model in use. */
   readonly longestTrainAnswer?: number;
+  /** The longest answer where the person chose none. */
+  readonly proposedAnswer?: number;
   /** The longest answer in force for scoring, in tokens. */
   readonly longestAnswer: number;
   readonly proposedShares: SplitShares;

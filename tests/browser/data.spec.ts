@@ -145,8 +145,16 @@ test.describe('split, test, and leaving', () => {
   test('sixty rows get a test; another split makes results stale', async () => {
     const { page } = opened;
     await expect(page.getByText(/36 train · 12 validation · 12 test, locked/)).toBeVisible();
+    await page.getByRole('button', { name: 'Change the score' }).click();
+    const exact = page.getByRole('dialog', { name: 'Score' }).getByRole('listitem').filter({ hasText: 'Exact match' }).first();
+    await expect(exact).toContainText('proposed');
+    await expect(exact).toContainText('The 60 answers are 2 short labels, so a reply is right or wrong: exact match.');
+    await expect(page.getByText(/1\.5 times the longest training answer and at least 8, now \d+;/)).toBeVisible();
+    await page.keyboard.press('Escape');
     await page.getByRole('button', { name: /^Measure Base/ }).click();
     await expect(boardRow(page, 'Base')).toContainText('of 12', { timeout: 90_000 });
+    // "row 3 of 12" is no score yet.
+    await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: 90_000 });
     await goTo(page, 'Data');
     await page.getByLabel(/^Validation, %/).fill('30');
     await expect(page.getByText(/the results of 1 contestant become stale/)).toBeVisible();

@@ -243,6 +243,20 @@ test('a trained adapter joins the board, goes out as PEFT and GGUF, and comes ba
     const fromZip = await api.importContestant(task.id, [{ path: zip.name, file: new Blob([new Uint8Array(zip.bytes)]) }]);
     const fromGguf = await api.importContestant(task.id, [{ path: gguf.name, file: new Blob([new Uint8Array(gguf.bytes)]) }]);
     const again = [await ask(fromZip.id), await ask(fromGguf.id)];
+    // The same weights under words: they are another file, and come back with it.
+    const prompt = { ...made.prompt, system: 'Say it in two words.' };
+    const worded = { ...made, id: 'worded', prompt };
+    await maquette.saveContestant(worded);
+    const words = await api.exportContestant(worded.id, 'prompt-json');
+    const both = await api.importContestant(
+      task.id,
+      [zip, words].map(({ name, bytes }) => ({ path: name, file: new Blob([new Uint8Array(bytes)]) })),
+    );
+    const underWords = {
+      limits: (await api.exportTargets(worded.id)).map(({ limits }) => limits),
+      prompt: both.prompt,
+      answers: [await ask(worded.id), await ask(both.id)],
+    };
     const started = performance.now();
     await ask(fromZip.id);
     await ask(made.id);
@@ -256,6 +270,7 @@ test('a trained adapter joins the board, goes out as PEFT and GGUF, and comes ba
       after,
       none,
       again,
+      underWords,
       board: board.rows.map(({ name, state, notes, score }) => ({ name, state, notes, mean: score?.mean })),
       run,
       targets: targets.map(({ format, bytes }) => ({ format, bytes })),
@@ -277,6 +292,10 @@ test('a trained adapter joins the board, goes out as PEFT and GGUF, and comes ba
   expect(got.board.map(({ state }) => state)).toContain('done');
   expect(got.board.find(({ name }) => name === 'Small add-on')?.notes).toContain('checkpoint chosen on these rows');
   expect(got.targets.map(({ format }) => format)).toEqual(['peft', 'gguf-lora']);
+  expect(got.underWords.limits).toHaveLength(3);
+  expect(got.underWords.limits[0]).toContain('trained under words of its own');
+  expect(got.underWords.prompt.system).toBe('Say it in two words.');
+  expect(got.underWords.answers[1]).toBe(got.underWords.answers[0]);
   // PEFT tensors come back bit for bit, so the two adapters share a blob.
   expect(got.sameFiles.filter((sha256) => sha256 === got.sameFiles[0]).length).toBeGreaterThan(1);
 });

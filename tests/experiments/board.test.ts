@@ -201,7 +201,7 @@ test('what a reader must know stands beside the row', () => {
     contestant('LoRA', 'lora', { chosenOnValidation: true, config: { rank: 8 } }),
     contestant('Late', 'prompt', { afterTestOpened: true, prompt: { ...emptyPrompt, system: 'Be brief.', cue: 'Think.' } }),
   ];
-  const cut = results([1, 0, 0], true).map((row, i) => ({ ...row, cut: i > 0 }));
+  const cut = results([1, 0, 0], true).map((row, i) => ({ ...row, cut: i > 0, replyTokens: [2, 12, 5][i] }));
   const all = { Base: result(passed(5, 1)), LoRA: result(passed(4, 2)), Late: result(cut, { complete: false }) };
   const row = (name: string, split: 'validation' | 'test') =>
     buildBoard(options(contestants, all, 5, { split, testOpenedAt: 1 })).rows.find((r) => r.name === name);
@@ -213,7 +213,12 @@ test('what a reader must know stands beside the row', () => {
   expect(row('LoRA', 'test')?.subtitle).toBe('small add-on weights, rank 8');
   const late = row('Late', 'test');
   expect(late).toMatchObject({ state: 'partial', mark: 'cot', subtitle: 'system prompt, step by step', cutReplies: 2 });
-  expect(late?.notes).toEqual(['made after the test was opened', '2 of 3 replies cut at 12 tokens', 'measured on 3 of 5 rows']);
+  expect(late?.notes).toEqual([
+    'made after the test was opened',
+    '1 of 3 replies cut at 12 tokens',
+    '1 of 3 replies cut where the model’s context ends',
+    'measured on 3 of 5 rows',
+  ]);
 });
 
 test('examples come fixed, broken, the same; graded ones by the size of the change', () => {

@@ -3,7 +3,7 @@ import { dataFindings } from '../../src/data/dataset.ts';
 import { importBytes, importText } from '../../src/data/import-text.ts';
 import { powerNote, proposeShares } from '../../src/data/split.ts';
 import type { Example, ImportResult } from '../../src/data/types.ts';
-import { longestTrainAnswer } from '../../src/experiments/runner.ts';
+import { longestAnswer, longestTrainAnswer } from '../../src/experiments/runner.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { composeMessages } from '../../src/methods/compose.ts';
 import type { Prompt } from '../../src/methods/types.ts';
@@ -88,7 +88,12 @@ export async function dataReport(session: Session, taskId: string): Promise<Data
     findings,
     tooLong: limit === undefined ? [] : rows.filter(({ tokens }) => tokens !== undefined && tokens > limit).map(({ id }) => id),
     ...(limit === undefined ? {} : { limit }),
-    ...(loaded === undefined ? {} : { longestTrainAnswer: longestTrainAnswer(loaded.renderer, dataset.train) }),
+    ...(loaded === undefined
+      ? {}
+      : {
+          longestTrainAnswer: longestTrainAnswer(loaded.renderer, dataset.train),
+          proposedAnswer: longestAnswer(loaded.renderer, dataset.train, emptyPrompt),
+        }),
     longestAnswer: loaded === undefined ? (task.longestAnswer ?? 0) : longestAnswerOf(data, loaded.renderer, emptyPrompt),
     proposedShares: proposeShares(rows.length - side('unused')),
     powerNote: powerNote(dataset.validation.length, task.shares),

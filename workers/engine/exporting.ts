@@ -40,9 +40,13 @@ export async function exportTargets(contestantId: string): Promise<readonly Expo
   const targets: ExportTarget[] = [];
   if (adapter !== undefined) targets.push(peftTarget(exported, adapter));
   if (adapter !== undefined && exported.model !== undefined) targets.push(ggufTarget(exported, adapter, exported.model));
-  const { system, shots, cue } = contestant.prompt;
-  if (system !== '' || shots.length > 0 || cue !== '') targets.push(promptTarget(contestant));
+  if (hasWords(contestant)) targets.push(promptTarget(contestant));
   return targets;
+}
+
+const hasWords = ({ prompt: { system, shots, cue } }: ContestantRecord): boolean => system !== '' || shots.length > 0 || cue !== '';
+function wordsToo(contestant: ContestantRecord): string {
+  return hasWords(contestant) ? ' It was trained under words of its own: save those too, and import both files together.' : '';
 }
 
 function peftTarget({ contestant, model }: Exported, adapter: AdapterRecord): ExportTarget {
@@ -53,7 +57,7 @@ function peftTarget({ contestant, model }: Exported, adapter: AdapterRecord): Ex
     summary: 'The add-on weights alone, as Hugging Face PEFT keeps them. Python programs load them beside the base model.',
     files: adapter.files.map(({ name }) => name),
     bytes: adapter.bytes,
-    limits: 'Fits this base model only. An adapter can repeat texts that it was trained on.',
+    limits: `Fits this base model only. An adapter can repeat texts that it was trained on.${wordsToo(contestant)}`,
     howTo: {
       language: 'python',
       code: [
@@ -78,7 +82,7 @@ function ggufTarget({ contestant }: Exported, adapter: AdapterRecord, model: Mod
     summary: 'One GGUF file for --lora, kept apart from the base. Programs built on llama.cpp read it too.',
     files: [name],
     bytes: adapter.parameters * 4,
-    limits: 'Needs the same base model as a GGUF file. Its strength is set when it is loaded.',
+    limits: `Needs the same base model as a GGUF file. Its strength is set when it is loaded.${wordsToo(contestant)}`,
     howTo: {
       language: 'sh',
       code: `llama-cli -m ${base} --lora ${name} -cnv`,

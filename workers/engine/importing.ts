@@ -25,11 +25,11 @@ const PEFT_FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 export async function importContestant(session: Session, taskId: string, picked: readonly PickedFile[]): Promise<ContestantRecord> {
   const task = await needTask(taskId);
   const { files, source } = await unpacked(picked);
-  const json = [...files].find(([name]) => name.endsWith('.json') && !PEFT_FILES.includes(name));
+  const json = [...files].filter(([name]) => name.endsWith('.json') && !PEFT_FILES.includes(name)).map(([, bytes]) => bytes);
   const gguf = [...files].find(([name]) => name.endsWith('.gguf'));
-  if (PEFT_FILES.some((name) => files.has(name))) return importAdapter(session, task, peft, files, source);
-  if (gguf !== undefined) return importAdapter(session, task, ggufLora, new Map([gguf]), gguf[0]);
-  if (json !== undefined) return importPrompt(session, task, json[1]);
+  if (PEFT_FILES.some((name) => files.has(name))) return importAdapter(session, task, peft, files, source, wordsAmong(json));
+  if (gguf !== undefined) return importAdapter(session, task, ggufLora, new Map([gguf]), gguf[0], wordsAmong(json));
+  if (json[0] !== undefined) return importPrompt(session, task, json[0]);
   throw new AppError(
     'import/nothing',
     `Nothing to import is among the ${picked.length} chosen ${picked.length === 1 ? 'file' : 'files'}.`,
@@ -44,6 +44,18 @@ export async function importContestant(session: Session, taskId: string, picked:
       },
     },
   );
+}
+
+/** The words that an adapter was trained under, where a prompt of ours is among the files; other JSON files are what other programs put beside weights. */
+function wordsAmong(json: readonly Uint8Array[]): Prompt {
+  for (const bytes of json) {
+    try {
+      return parsePromptFile(new TextDecoder().decode(bytes)).prompt;
+    } catch {
+      // not one
+    }
+  }
+  return emptyPrompt;
 }
 
 /** Files by bare name; archives are opened for the names that an import can use. */
@@ -77,6 +89,7 @@ async function importAdapter(
   format: AdapterFile,
   files: ReadonlyMap<string, Uint8Array>,
   source: string,
+  prompt: Prompt,
 ): Promise<ContestantRecord> {
   const modelId = task.modelId ?? session.loaded?.record.id;
   if (modelId === undefined) {
@@ -91,7 +104,7 @@ async function importAdapter(
   return storingBlobs(async (put) => {
     const record = await keepAdapter(put, adapter, model.config, { name, modelId });
     const contestant: ContestantRecord = {
-      ...blank(task, name, 'lora', modelId, emptyPrompt),
+      ...blank(task, name, 'lora', modelId, prompt),
       adapterId: record.id,
       config: { rank: adapter.rank, alpha: adapter.alpha, dropout: adapter.dropout, rsLora: adapter.rsLora, targets: record.targets },
       cost: { seconds: 0, peakBytes: 0, tokens: 0, extraTokensPerCall: 0, bytesToShip: record.bytes },
