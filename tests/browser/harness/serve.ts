@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { build, preview } from 'vite';
+import { webllmModule } from '../../../src/cli/node/webllm-module.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 
@@ -17,7 +18,7 @@ export async function serveHarness(
     logLevel: 'warn',
     base: './',
     publicDir: false,
-    worker: { format: 'es' },
+    worker: { format: 'es', plugins: () => [webllmModule()] },
     plugins: [{ name: 'policy', transformIndexHtml: { order: 'pre', handler: (html) => html.replace('POLICY', policy) } }],
     build: { outDir, emptyOutDir: true, target: 'es2023', modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
   });
