@@ -1,7 +1,7 @@
 // The model of the site in web-llm, in the app: prepared, asked, scored and left again, with every other origin blocked.
 import { expect, type Locator, type Page, test } from '@playwright/test';
 import { kept } from '../support/screens.ts';
-import { ask, boardRow, goTo, pasteRows, setSetting, trainAndWait } from '../support/site.ts';
+import { ask, boardRow, goTo, pasteRows } from '../support/site.ts';
 import { watchTraffic } from '../support/traffic.ts';
 
 const QUESTION = 'Who lives in the red house?';

@@ -64,6 +64,10 @@ export async function bringIntoWebllm(
   const { tokenizer, renderer } = words;
   const there: InWebllm = { record, api: webllm(), loaded, tokenizer, renderer, plan, adapters: new Set() };
   session.webllm = there;
+  // The worker ends with its GPU, between two answers too.
+  there.api.lost().catch(() => {
+    if (session.webllm === there) session.webllm = undefined;
+  });
   return there;
 }
 
