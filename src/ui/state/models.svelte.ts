@@ -70,10 +70,13 @@ class ModelsState {
   /** Puts a model on the GPU, unless it is there already. Resolves with false when the person stopped it. */
   async use(modelId: string): Promise<boolean> {
     if (this.status?.modelId === modelId) return true;
-    const name = this.list.find((model) => model.id === modelId)?.name ?? 'the model';
-    const status = await job.run({ kind: 'loading', name, href: '#/models', stopLabel: 'Stop loading' }, (signal, onProgress) =>
-      engine().loadModel(modelId, onProgress, signal),
-    );
+    const model = this.list.find(({ id }) => id === modelId);
+    const name = model?.name ?? 'the model';
+    const status = await job.run({ kind: 'loading', name, href: '#/models', stopLabel: 'Stop loading' }, (signal, onProgress) => {
+      // Shown from the press on: the first bytes of a large file can take a moment.
+      onProgress({ what: `Loading ${name}`, done: 0, total: model?.bytes ?? 0, unit: 'bytes' });
+      return engine().loadModel(modelId, onProgress, signal);
+    });
     await this.refreshStatus();
     return status !== undefined;
   }
