@@ -59,6 +59,7 @@ export async function loadWebllm(
         initProgressCallback: ({ progress, text }) => onProgress(progress, text),
         logLevel: 'ERROR',
       });
+      signal.throwIfAborted();
       await first(engine.reload(files.id), device.lost, signal);
       const pipeline = engine.loadedModelIdToPipeline.get(files.id);
       if (pipeline === undefined) throw new AppError('webllm/failed', 'web-llm gave up loading the model.', { fix: 'Load it again.' });
