@@ -334,7 +334,13 @@ export interface EngineApi {
   /** Trains and adds the contestant. On abort the best so far is kept. */
   fit(spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord>;
 
-  chat(request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply>;
+  /** `onProgress` hears of what comes before the first word and takes its time: the self-test before the first adapter in web-llm. */
+  chat(
+    request: ChatRequest,
+    onText: (piece: string) => void,
+    signal: AbortSignal,
+    onProgress?: (p: Progress) => void,
+  ): Promise<ChatReply>;
   /** What it changes that the base is held otherwise than while a contestant was trained, measured on the run's pinned prompts; undefined where its numbers
    *  are the same, or where it is not known how it was held. @throws 'engine/busy', 'model/other' */
   heldDifference(contestantId: string, signal: AbortSignal): Promise<HeldDifference | undefined>;

@@ -3,7 +3,7 @@ import type { Sampling } from '../../src/engine/types.ts';
 import type { Runtime } from '../../src/experiments/types.ts';
 import { composeMessages } from '../../src/methods/compose.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
-import type { ChatReply, ChatRequest } from '../../src/rpc/contract.ts';
+import type { ChatReply, ChatRequest, Progress } from '../../src/rpc/contract.ts';
 import { needContestant } from '../../src/storage/customizations.ts';
 import { readModel, saveModel } from '../../src/storage/models.ts';
 import { patchOf } from './adapters.ts';
@@ -12,9 +12,15 @@ import { createTextStream } from './text-stream.ts';
 import { tuneWhenIdle } from './tuning.ts';
 
 /** Chats wait for one another; for anything else on the GPU they do not. After an abort the reply is what was written. @throws 'engine/busy', 'text/too-long' */
-export function chat(session: Session, request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply> {
+export function chat(
+  session: Session,
+  request: ChatRequest,
+  onText: (piece: string) => void,
+  signal: AbortSignal,
+  onProgress: (progress: Progress) => void = () => undefined,
+): Promise<ChatReply> {
   const next = session.chats.then(() =>
-    exclusive(session, { kind: 'answering', what: 'a reply is being written' }, () => reply(session, request, onText, signal)),
+    exclusive(session, { kind: 'answering', what: 'a reply is being written' }, () => reply(session, request, onText, signal, onProgress)),
   );
   session.chats = next.catch(() => undefined);
   void next.then(
@@ -24,10 +30,16 @@ export function chat(session: Session, request: ChatRequest, onText: (piece: str
   return next;
 }
 
-async function reply(session: Session, request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal): Promise<ChatReply> {
+async function reply(
+  session: Session,
+  request: ChatRequest,
+  onText: (piece: string) => void,
+  signal: AbortSignal,
+  onProgress: (progress: Progress) => void,
+): Promise<ChatReply> {
   const contestant = request.contestantId === undefined ? undefined : await needContestant(request.contestantId);
   const inWebllm = request.runtime === 'webllm' ? await import('./webllm-answers.ts') : undefined;
-  const place = await inWebllm?.placeOf(session, contestant, request.strength, () => undefined, signal);
+  const place = await inWebllm?.placeOf(session, contestant, request.strength, onProgress, signal);
   const runtime: Runtime = place?.runtime ?? 'engine';
   const patch = contestant === undefined || runtime === 'webllm' ? undefined : await patchOf(session, contestant, request.strength);
   const { record, renderer, tokenizer, context } = place ?? ownPlace(session);

@@ -1,7 +1,7 @@
 import { engine } from '../../client/engine-client.ts';
 import type { Runtime } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
-import type { ChatReply, HeldDifference } from '../../rpc/contract.ts';
+import type { ChatReply, HeldDifference, Progress } from '../../rpc/contract.ts';
 import { listContestants } from '../../storage/customizations.ts';
 import type { ContestantRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
@@ -113,11 +113,11 @@ class ChatState {
         if (modelId !== undefined && !(await runtimes.useIn(runtime, modelId))) return;
         this.turns = [...earlier, { question, answers }];
         const name = columns.length === 1 ? (columns[0]?.name ?? 'Base') : `${columns.length} contestants`;
-        const stopped = await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal) => {
+        const stopped = await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal, onProgress) => {
           for (const column of columns) {
             const answer = answers.get(column.id);
             if (answer === undefined || signal.aborted) continue;
-            await this.#answer(column, answer, conversation(earlier, column, question), signal);
+            await this.#answer(column, answer, conversation(earlier, column, question), signal, onProgress);
           }
           for (const column of columns) if (!signal.aborted) await column.measureDifference(signal);
           return signal.aborted;
@@ -130,7 +130,13 @@ class ChatState {
       }
     }
   }
-  async #answer(column: Column, answer: Answer, messages: readonly Message[], signal: AbortSignal): Promise<void> {
+  async #answer(
+    column: Column,
+    answer: Answer,
+    messages: readonly Message[],
+    signal: AbortSignal,
+    onProgress: (p: Progress) => void,
+  ): Promise<void> {
     answer.state = 'writing';
     try {
       answer.reply = await engine().chat(
@@ -149,6 +155,7 @@ class ChatState {
           if (!signal.aborted) answer.text += piece;
         },
         signal,
+        onProgress,
       );
       answer.state = 'done';
     } catch (cause) {
