@@ -112,7 +112,7 @@ export function engineApi(session: Session): EngineApi {
       await recovered;
       return (await fitting()).runFit(session, spec, onEvent, signal);
     },
-    chat: async (request, onText, signal) => (await chats()).chat(session, request, onText, signal),
+    chat: async (...args) => (await chats()).chat(session, ...args),
     heldDifference: async (contestantId, signal) => (await held()).heldDifference(session, contestantId, signal),
 
     exportTargets: async (contestantId) => (await exporting()).exportTargets(contestantId),
