@@ -24,6 +24,8 @@ export interface Bench {
   readonly items: number;
   /** Bytes of the model's folder. */
   readonly bytes: number;
+  /** Hears of work as it is done, in tokens through the network: what is read and written, three times what is trained on. */
+  onWork?: ((tokens: number) => void) | undefined;
   /** Greedy replies, in the order of the questions. */
   replies(questions: readonly (readonly Message[])[], patch?: Patch, maxTokens?: number): Promise<string[]>;
   /** Of an exam's questions: is the answer such that all checks pass? An exam is asked once, however many rows use it. */
@@ -61,8 +63,12 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     const prompts = await Promise.all(questions.map((messages) => renderer.prompt(messages)));
     const out: string[] = questions.map(() => '');
     const stops = new Set(renderer.stopIds);
-    for await (const { row, tokens } of engine.generateMany(prompts, greedy(maxTokens, renderer.stopIds), patch)) {
-      out[row] = renderer.tokenizer.decode(tokens.filter((id) => !stops.has(id)));
+    // Prompts that go through the network together are filled up to the longest of them. A reply does not depend on its neighbours.
+    const order = prompts.map((_, i) => i).sort((a, b) => prompts[a].length - prompts[b].length);
+    const sorted = order.map((i) => prompts[i]);
+    for await (const { row, tokens } of engine.generateMany(sorted, greedy(maxTokens, renderer.stopIds), patch)) {
+      out[order[row]] = renderer.tokenizer.decode(tokens.filter((id) => !stops.has(id)));
+      bench.onWork?.(sorted[row].length + tokens.length);
     }
     return out;
   };
@@ -75,7 +81,7 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     asked.set(name, answered);
     return answered;
   };
-  return {
+  const bench: Bench = {
     engine,
     source,
     renderer,
@@ -93,4 +99,5 @@ export async function openBench(gpu: Gpu, folder: string, seed: number, items: n
     },
     dispose: () => engine.dispose(),
   };
+  return bench;
 }
