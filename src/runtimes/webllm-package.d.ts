@@ -29,7 +29,12 @@ declare module '@mlc-ai/web-llm' {
         readonly prefillChunkSize: number;
         readonly contextWindowSize: number;
         readonly fullVocabSize: number;
-        readonly tvm: { withNewScope<T>(action: () => T): T; getGlobalFunc(name: string): () => unknown };
+        readonly params: { get(index: number): { getDataPtr(): number; readonly byteOffset: number } };
+        readonly tvm: {
+          withNewScope<T>(action: () => T): T;
+          getGlobalFunc(name: string): () => unknown;
+          readonly lib: { readonly webGPUContext: { gpuBufferFromPtr(pointer: number): GPUBuffer } };
+        };
       }
     >;
   }

@@ -7,8 +7,12 @@ import { type CheckedFiles, checkFiles } from './webllm-check.ts';
 import { checkGpu } from './webllm-check-gpu.ts';
 import { type WatchedDevice, watchDevice } from './webllm-device.ts';
 import { webllmError } from './webllm-errors.ts';
+import type { WebllmAdapters } from './webllm-lora.ts';
+import { attachAdapters } from './webllm-lora-attach.ts';
+import { type TappedDevice, tapDevice } from './webllm-lora-device.ts';
 import { withStore } from './webllm-store.ts';
 import { putArtifact } from './webllm-store-writer.ts';
+import { type KernelReader, readProduct } from './wgsl-product.ts';
 
 /** An address of the reserved top-level domain: should web-llm ever ask for it, nobody is there. It must be https, else it is never looked up in a store. */
 const ADDRESS = 'https://webllm.invalid/';
@@ -22,6 +26,12 @@ export interface WebllmRuntime {
   readonly loaded: WebllmLoaded;
   /** Resolves when the GPU is lost. Calls that wait then, and all later ones, reject with it. */
   readonly lost: Promise<AppError>;
+  /** LoRA in its kernels. What changes them goes through `inTurn`. */
+  readonly adapters: WebllmAdapters;
+  /** The GPU as the browser names it. */
+  readonly gpuName: string;
+  /** Once the calls before it have ended. `doing` completes "web-llm failed while ...". */
+  inTurn<T>(doing: string, act: () => T): Promise<T>;
   /** Logits (V) after all `tokens` of a fresh cache, which go in chunk by chunk. */
   lastLogits(tokens: Uint32Array, signal: AbortSignal): Promise<Float32Array>;
   /** Logits (T, V), one token a pass. */
@@ -42,11 +52,15 @@ export async function loadWebllm(
   files: WebllmFiles,
   onProgress: (done: number, what: string) => void,
   signal: AbortSignal,
+  read: KernelReader = readProduct,
 ): Promise<WebllmRuntime> {
   signal.throwIfAborted();
   const checked = await checkFiles(files);
   await checkGpu(checked.library);
-  const device = watchDevice();
+  let tapped: TappedDevice | undefined;
+  const device = watchDevice((made, info) => {
+    tapped = tapDevice(made, info);
+  });
   const waiting = (): void => onProgress(0, 'Waiting for another tab that loads a model into web-llm');
   try {
     return await withStore(signal, waiting, async () => {
@@ -64,7 +78,9 @@ export async function loadWebllm(
       const pipeline = engine.loadedModelIdToPipeline.get(files.id);
       if (pipeline === undefined) throw new AppError('webllm/failed', 'web-llm gave up loading the model.', { fix: 'Load it again.' });
       const { contextWindowSize: context, prefillChunkSize: chunk, fullVocabSize: vocabulary } = pipeline;
-      return runtime(engine, files.id, seen.take, device, { context, chunk, vocabulary });
+      if (tapped === undefined) throw new Error('web-llm loaded a model without a GPU');
+      const adapters = attachAdapters(tapped, pipeline, checked.library.params, files.id, read);
+      return runtime(engine, files.id, seen.take, device, { tapped, adapters }, { context, chunk, vocabulary });
     });
   } catch (error) {
     device.release();
@@ -135,11 +151,21 @@ function lastSeen(): { readonly processor: LogitProcessor; take(): Float32Array 
   };
 }
 
-function runtime(engine: MLCEngine, id: string, take: () => Float32Array, device: WatchedDevice, loaded: WebllmLoaded): WebllmRuntime {
+function runtime(
+  engine: MLCEngine,
+  id: string,
+  take: () => Float32Array,
+  device: WatchedDevice,
+  { tapped, adapters }: { readonly tapped: TappedDevice; readonly adapters: WebllmAdapters },
+  loaded: WebllmLoaded,
+): WebllmRuntime {
   /** One pass. web-llm draws a token of its own at its end, which we do not use. */
   const pass = async (tokens: readonly number[], isPrefill: boolean): Promise<Float32Array> => {
+    adapters.begin(tokens.length);
     await first(engine.forwardTokensAndSample(tokens, isPrefill, id), device.lost);
-    return take();
+    const logits = take();
+    adapters.end();
+    return logits;
   };
   const start = async (tokens: Uint32Array): Promise<void> => {
     if (tokens.length === 0) {
@@ -210,6 +236,9 @@ function runtime(engine: MLCEngine, id: string, take: () => Float32Array, device
   return {
     loaded,
     lost: device.lost,
+    adapters,
+    gpuName: tapped.name,
+    inTurn: (doing, act) => planned(doing, undefined, async () => act()),
     lastLogits: (tokens, signal) => planned('reading the prompt', signal, () => prefill(tokens, signal)),
     logits: (tokens, signal) =>
       planned('scoring', signal, async () => {
