@@ -1,7 +1,7 @@
 // A whole model as one GGUF file, for the model that comes with the site. What it writes, gguf-source.ts reads.
 import { AppError } from '../lib/error.ts';
 import { regroupRows } from './gguf-source.ts';
-import { BUNDLED_PRE } from './gguf-tokenizer.ts';
+import { BUNDLED_PRE, SPACES_KEY, TEMPLATE_KEY } from './gguf-tokenizer.ts';
 import type { GgufTensor, GgufValue } from './gguf-types.ts';
 import { writeGguf } from './gguf-write.ts';
 import { shown } from './json.ts';
@@ -15,6 +15,8 @@ export interface ModelParts {
   /** Tokens by id, merges as "left right", and which ids are special; byte-level BPE with the bundled model's pre-tokenizer. */
   readonly vocabulary: { readonly tokens: readonly string[]; readonly merges: readonly string[]; readonly special: ReadonlySet<number> };
   readonly chatTemplate: string;
+  /** The same layout, with the spaces that this vocabulary wants put in: for programs that read the template and not our keys. */
+  readonly spacedTemplate: string;
   /** f32, by Hugging Face name. */
   readonly tensors: ReadonlyMap<string, Float32Array>;
   /** Says where the weights come from: `general.description`. */
@@ -40,7 +42,10 @@ export function writeGgufModel(parts: ModelParts, matrices: MatrixType): Uint8Ar
 /** `general.file_type` as llama.cpp numbers them. */
 const FILE_TYPE: Readonly<Record<MatrixType, number>> = { f32: 0, f16: 1, q8_0: 7 };
 
-function metadataOf({ name, config, vocabulary, chatTemplate, description }: ModelParts, matrices: MatrixType): Map<string, GgufValue> {
+function metadataOf(
+  { name, config, vocabulary, chatTemplate, spacedTemplate, description }: ModelParts,
+  matrices: MatrixType,
+): Map<string, GgufValue> {
   const u32 = (value: number): GgufValue => ({ type: 'u32', value });
   const text = (value: string): GgufValue => ({ type: 'string', value });
   const id = (key: string, value: number | undefined): [string, GgufValue][] =>
@@ -75,6 +80,8 @@ function metadataOf({ name, config, vocabulary, chatTemplate, description }: Mod
     ...id('eos_token_id', config.stopIds[0]),
     ...id('padding_token_id', config.padId),
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
-    ['tokenizer.chat_template', text(chatTemplate)],
+    ['tokenizer.chat_template', text(spacedTemplate)],
+    [TEMPLATE_KEY, text(chatTemplate)],
+    [SPACES_KEY, { type: 'bool', value: true }],
   ]);
 }

@@ -61,7 +61,8 @@ export function ggufTokenizer(metadata: Metadata): TokenizerSpec {
     add_eos_token: addEos,
     clean_up_tokenization_spaces: false,
   };
-  const chatTemplate = stringAt(metadata, 'tokenizer.chat_template');
+  const own = isSpaced(metadata) ? stringAt(metadata, TEMPLATE_KEY) : undefined;
+  const chatTemplate = own ?? stringAt(metadata, 'tokenizer.chat_template');
   return { json, config, ...(chatTemplate === undefined ? {} : { chatTemplate }) };
 }
 
@@ -125,9 +126,15 @@ const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\
 const CASELESS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 const REST = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 
-/** The pre-tokenizer of the model that comes with the site. A space is put in front of a text and behind these marks, and taken out again when ids are
- *  read back, so that a word is one token wherever it stands. llama.cpp does not know the name and refuses the file, which is better than other ids. */
-export const BUNDLED_PRE = 'maquette';
+/** The pre-tokenizer of the model that comes with the site: llama.cpp splits its texts alike under this name. */
+export const BUNDLED_PRE = 'smollm';
+/** True in a file whose vocabulary wants spaces: one in front of a text and one behind these marks, taken out again when ids are read back, so that a word is
+ *  one token wherever it stands. Other programs know nothing of it: there the chat template that they read puts the spaces in. */
+export const SPACES_KEY = 'maquette.tokenizer.spaces';
+/** The chat template without those spaces, for whoever knows the key above. */
+export const TEMPLATE_KEY = 'maquette.chat_template';
+/** Files made before the key: the name said it, and no other program read them. */
+const OLD_BUNDLED_PRE = 'maquette';
 export const SPACED_MARKS: readonly string[] = ['\n', '[', '(', '{', '"'];
 const SPACED = {
   normalizer: {
@@ -143,13 +150,15 @@ const SPACED = {
   ],
 };
 
+const isSpaced = (metadata: Metadata): boolean =>
+  booleanAt(metadata, SPACES_KEY) ?? stringAt(metadata, 'tokenizer.ggml.pre') === OLD_BUNDLED_PRE;
+
 /** How text is split before BPE, one pattern after the other, and whether it is put in normal form C first. */
 function preTokenizer(pre: string): { readonly patterns: readonly string[]; readonly nfc: boolean } {
-  if (pre === BUNDLED_PRE) return { patterns: ['\\p{N}', GPT2_PATTERN], nfc: false };
   if (pre === 'gpt-2' || pre === 'gpt2') return { patterns: [GPT2_PATTERN], nfc: false };
   // llama.cpp's own pattern for files that name none.
   if (pre === 'default') return { patterns: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2_PATTERN, '\\p{N}+', '[0-9][0-9][0-9]'], nfc: false };
-  if (pre === 'smollm') return { patterns: ['\\p{N}', GPT2_PATTERN], nfc: false };
+  if (pre === 'smollm' || pre === OLD_BUNDLED_PRE) return { patterns: ['\\p{N}', GPT2_PATTERN], nfc: false };
   if (pre === 'qwen2') return { patterns: [`${CASELESS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|${REST}`], nfc: true };
   if (LLAMA3.includes(pre)) return { patterns: [`${CASELESS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|${REST}`], nfc: false };
   throw unsupportedTokenizer('pre-tokenizer', pre, '"gpt-2", "default", "smollm", "qwen2" and "llama-bpe"');
@@ -168,7 +177,7 @@ function bytePairs(metadata: Metadata, vocab: Readonly<Record<string, number>>, 
     return [left, right];
   });
   const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
-  const spaced = pre === BUNDLED_PRE;
+  const spaced = isSpaced(metadata);
   return {
     normalizer: spaced ? SPACED.normalizer : nfc ? { type: 'NFC' } : null,
     pre_tokenizer: {

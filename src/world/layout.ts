@@ -19,9 +19,20 @@ const BOS = id('<bos>');
 const END = id('<end>');
 const ROLE = { system: id('<system>'), user: id('<user>'), assistant: id('<assistant>') } as const;
 
-/** As transformers, the app and llama.cpp fill it in. */
+/** As transformers and the app fill it in. */
 export const CHAT_TEMPLATE =
   "{{ bos_token }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '<end>' }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+
+/** The same for a program that takes the vocabulary without its normalizer, as llama.cpp does: a space in front of each text and behind some marks. By
+ *  `split` and `join`, which the small template engines have. */
+export const spacedTemplate = (marks: readonly string[]): string => {
+  const quoted = (text: string): string => `'${text.replace('\n', '\\n')}'`;
+  const spaced = marks.reduce(
+    (text, mark) => `(${text}.split(${quoted(mark)}) | join(${quoted(`${mark} `)}))`,
+    "(' ' + message['content'])",
+  );
+  return `{{ bos_token }}{% for message in messages %}{{ '<' + message['role'] + '>' }}{% if message['content'] %}{{ ${spaced} }}{% endif %}{{ '<end>' }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}`;
+};
 
 /** Ids of a text as the tokenizer gives them; `raw`: the text brings its own space in front. */
 export type Encode = (text: string, raw: boolean) => readonly number[];

@@ -9,6 +9,7 @@ import { idCases, numberCases } from './ids-and-numbers.ts';
 import { smolLlamaCases, storiesCases } from './llama.ts';
 import { quantizedCases } from './quantized.ts';
 import { siteCases } from './site.ts';
+import { valeCases } from './vale.ts';
 import { createWorld, Setup } from './world.ts';
 
 const setup = v.parse(Setup, JSON.parse(process.env.MAQUETTE_REAL_SETUP ?? '{}'));
@@ -21,6 +22,7 @@ const quantized = quantizedCases(world);
 const parts: readonly (readonly [part: string, cases: readonly Case[]])[] = [
   ['ids', idCases(world)],
   ['llama', storiesCases(world)],
+  ['llama', valeCases(world)],
   ['numbers', numbers.f32],
   ['quantized', quantized.f32],
   ['peft', smolCases(world)],

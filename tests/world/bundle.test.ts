@@ -2,16 +2,19 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readEncoder } from '../../src/cli/world/tokenizer-files.ts';
+import { readGgufHeader } from '../../src/formats/gguf.ts';
 import { writeGgufModel } from '../../src/formats/gguf-model.ts';
 import { openGguf } from '../../src/formats/gguf-source.ts';
+import { ggufTokenizer, SPACED_MARKS, SPACES_KEY } from '../../src/formats/gguf-tokenizer.ts';
 import { configFromHuggingFace } from '../../src/formats/hf-config.ts';
 import { expectedTensors } from '../../src/formats/llama-tensors.ts';
 import { toF32 } from '../../src/formats/quant.ts';
 import type { ByteSource } from '../../src/formats/types.ts';
 import { seededRandom } from '../../src/lib/random.ts';
+import { renderTemplate } from '../../src/text/chat-template.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
-import { CHAT_TEMPLATE } from '../../src/world/layout.ts';
-import { documents } from '../../src/world/mixture.ts';
+import { CHAT_TEMPLATE, encodeDocument, spacedTemplate } from '../../src/world/layout.ts';
+import { documentOf, documents, SCHEDULE } from '../../src/world/mixture.ts';
 
 const folder = path.resolve(import.meta.dirname, '../../src/cli/world/model');
 const read = (name: string) => JSON.parse(readFileSync(path.join(folder, name), 'utf8'));
@@ -20,6 +23,8 @@ const { model, added_tokens: added } = read('tokenizer.json');
 const tokens: string[] = [];
 for (const [token, id] of Object.entries<number>(model.vocab)) tokens[id] = token;
 const random = seededRandom(1);
+/** Of all families; MAQUETTE_DOCUMENTS asks for more. */
+const DOCUMENTS = Number(process.env.MAQUETTE_DOCUMENTS ?? 1000);
 const tensors = new Map(
   expectedTensors(config).map(({ name, shape }) => [
     name,
@@ -31,6 +36,7 @@ const parts = {
   config,
   vocabulary: { tokens, merges: model.merges, special: new Set<number>(added.map(({ id }: { id: number }) => id)) },
   chatTemplate: CHAT_TEMPLATE,
+  spacedTemplate: spacedTemplate(SPACED_MARKS),
   tensors,
   description: 'random weights',
 };
@@ -75,5 +81,27 @@ describe('the bundled model as a GGUF file', () => {
       expect([...tokenizer.encode(text, { addSpecial: false })], text).toEqual([...encode(text, false)]);
       expect(tokenizer.decode(encode(text, false))).toBe(text);
     }
+  });
+
+  it('gives another program the ids of training: digits and byte pairs as it knows them, the spaces from the template', async () => {
+    const { metadata } = await readGgufHeader(inMemory(writeGgufModel(parts, 'q8_0')));
+    const theirs = ggufTokenizer(new Map([...metadata].filter(([key]) => key !== SPACES_KEY)));
+    const [tokenizer, encode] = [createTokenizer(theirs), readEncoder(folder)];
+    const draw = { random: seededRandom(20), split: 'train' } as const;
+    const wrong: string[] = [];
+    for (let i = 0; i < DOCUMENTS; i++) {
+      const document = documentOf(SCHEDULE[SCHEDULE.length - 1], draw);
+      if (document.turns.some(({ role }) => role === 'text')) continue; // words outside of any chat
+      const messages = document.turns.map(({ role, content }) => ({ role: role === 'text' ? ('user' as const) : role, content }));
+      const text = renderTemplate(theirs.chatTemplate ?? '', {
+        messages,
+        addGenerationPrompt: false,
+        bosToken: '<bos>',
+        eosToken: '<end>',
+      });
+      const ids = [...tokenizer.encode(text, { addSpecial: false })];
+      if (ids.join() !== encodeDocument(document, encode).ids.join()) wrong.push(text);
+    }
+    expect(wrong).toEqual([]);
   });
 });

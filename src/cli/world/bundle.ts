@@ -1,8 +1,10 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type MatrixType, writeGgufModel } from '../../formats/gguf-model.ts';
+import { SPACED_MARKS } from '../../formats/gguf-tokenizer.ts';
 import { configFromHuggingFace } from '../../formats/hf-config.ts';
 import { readSafetensors, tensorFloats } from '../../formats/safetensors.ts';
+import { spacedTemplate } from '../../world/layout.ts';
 
 const SMALL_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
 
@@ -30,6 +32,7 @@ export function writeBundle({ model, weights, out, name, matrices, description }
       config: configFromHuggingFace(read('config.json'), read('generation_config.json')),
       vocabulary: { tokens, merges: json.model.merges, special: new Set(json.added_tokens.map(({ id }) => id)) },
       chatTemplate: read('tokenizer_config.json').chat_template,
+      spacedTemplate: spacedTemplate(SPACED_MARKS),
       tensors: new Map([...tensors].map(([key, tensor]) => [key, tensorFloats(tensor)])),
       description,
     },

@@ -83,6 +83,11 @@ It knows nothing of the real world and understands little of sentences that the 
 texts over some 300 words and other languages are outside of what it has seen. What it says of the Vale's people is invented. Load a larger model for your
 own data.
 
+## In other programs
+llama.cpp and what is built on it load the file: its vocabulary splits texts as the one called smollm there, and the chat template in the file puts in the
+spaces that this vocabulary wants in front of a text and behind line breaks, opening brackets and quotation marks. Use the template with a full Jinja engine
+(\`--jinja\`). Answers are the same words, with those spaces left in. The tokenizer.json beside it puts them in and takes them out by itself.
+
 ## How it was made
 Seed ${training.seed}, ${million} million tokens, none seen twice; recipe ${training.recipe} (a hash of the generator, the vocabulary and the trainer). PyTorch on one CPU thread,
 bfloat16, Muon for matrices and AdamW for the rest (\`src/cli/python\`). ${interim ? 'The newest weights of the run.' : 'Chosen among checkpoints by the table below.'}
