@@ -233,11 +233,12 @@ export interface HeldDifference {
   readonly pinned: readonly { readonly name: string; readonly was: string; readonly now: string }[];
 }
 
-export type ExportFormat = 'peft' | 'gguf-lora' | 'prompt-json';
+export type ExportFormat = 'peft' | 'gguf-lora' | 'prompt-json' | 'webllm';
 export interface ExportedFile {
   readonly name: string;
   readonly mime: string;
-  readonly bytes: Uint8Array;
+  /** A Blob, so that a whole model stays on the disk. */
+  readonly content: Blob;
 }
 /** What each export holds, before it is made. */
 export interface ExportTarget {
@@ -249,6 +250,8 @@ export interface ExportTarget {
   readonly limits: string;
   /** The lines that load it elsewhere, for copying. */
   readonly howTo: { readonly language: string; readonly code: string; readonly note: string };
+  /** What has to be brought before it can be made; `bytes` is without it. */
+  readonly needs?: 'library';
 }
 
 /** What the engine worker can do. Everything may reject with an AppError; a signal that aborts ends a call early with what is done. */

@@ -1,7 +1,7 @@
 /** Hands bytes to the browser as a download. Nothing is sent: the address is a blob of this page. */
-export function saveFile(name: string, mime: string, content: string | Uint8Array): void {
-  const part = typeof content === 'string' ? content : new Uint8Array(content);
-  const url = URL.createObjectURL(new Blob([part], { type: mime }));
+export function saveFile(name: string, mime: string, content: string | Uint8Array | Blob): void {
+  const part = content instanceof Uint8Array ? new Uint8Array(content) : content;
+  const url = URL.createObjectURL(part instanceof Blob ? part : new Blob([part], { type: mime }));
   const link = document.createElement('a');
   link.href = url;
   link.download = name;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { HostTensor } from '../../src/engine/types.ts';
 import type { PortableAdapter } from '../../src/formats/types.ts';
 import { adapterOf, partsOf } from '../../workers/engine/adapters.ts';
-import { fileStem } from '../../workers/engine/exporting.ts';
+import { fileStem } from '../../workers/engine/file-stem.ts';
 import { weightTypes } from '../../workers/engine/models.ts';
 
 const q = {

@@ -1,7 +1,8 @@
-import { deflateSync, zipSync } from 'fflate';
+import { deflateSync, unzipSync, zipSync } from 'fflate';
 import { expect, test } from 'vitest';
 import { seededRandom } from '../../src/lib/random.ts';
 import { readZip, writeZip } from '../../workers/engine/zip.ts';
+import { zipBytes, zipOf } from '../../workers/engine/zip-blob.ts';
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const all = (): boolean => true;
@@ -82,3 +83,26 @@ function replaced(bytes: Uint8Array, from: string, to: string): Uint8Array {
   for (let at = 0; at + wanted.length <= out.length; at++) if (wanted.every((byte, i) => out[at + i] === byte)) out.set(put, at);
   return out;
 }
+
+test('an archive of files that stay on the disk is one that others read, of the size that was stated', async () => {
+  const big = new Uint8Array(5 * 2 ** 20).map((_, i) => Math.imul(i, 2654435761) >>> 24);
+  const entries = [
+    { name: 'README.txt', content: '123456789' },
+    { name: 'modèle/a.bin', content: new Blob([new Uint8Array(big)]) },
+    { name: 'modèle/empty', content: new Uint8Array() },
+  ];
+  const archive = await zipOf(entries);
+  expect(archive.size).toBe(
+    zipBytes([
+      { name: 'README.txt', bytes: 9 },
+      { name: 'modèle/a.bin', bytes: big.length },
+      { name: 'modèle/empty', bytes: 0 },
+    ]),
+  );
+  const back = unzipSync(new Uint8Array(await archive.arrayBuffer()));
+  expect(Object.keys(back)).toEqual(entries.map(({ name }) => name));
+  expect(Buffer.compare(back['modèle/a.bin'], big)).toBe(0);
+  expect((await readZip(archive, all)).size).toBe(3);
+  // The check value of CRC-32/ISO-HDLC.
+  expect(new DataView(await archive.slice(14, 18).arrayBuffer()).getUint32(0, true)).toBe(0xcbf43926);
+});

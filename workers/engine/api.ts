@@ -3,6 +3,7 @@ import { AppError } from '../../src/lib/error.ts';
 import { declarations } from '../../src/methods/registry.ts';
 import { metricDeclarations } from '../../src/metrics/registry.ts';
 import type { DeviceReport, EngineApi } from '../../src/rpc/contract.ts';
+import { tidyStore } from '../../src/runtimes/webllm-store.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import { eraseEverything } from '../../src/storage/erase.ts';
 import { interruptedRuns } from '../../src/storage/runs.ts';
@@ -42,8 +43,9 @@ function fetchAll(): void {
   void Promise.allSettled(all.map((load) => load()));
 }
 
-/** A run of a closed tab ends as stopped, its best kept. */
+/** A run of a closed tab ends as stopped, its best kept; what it was handing to web-llm is taken away. */
 async function recover(): Promise<void> {
+  void tidyStore().catch(() => undefined);
   if ((await interruptedRuns()).length === 0) await freeUnreferenced();
   else await (await trained()).endInterruptedRuns(RUN_LOCK);
 }
@@ -116,7 +118,7 @@ export function engineApi(session: Session): EngineApi {
     heldDifference: async (contestantId, signal) => (await held()).heldDifference(session, contestantId, signal),
 
     exportTargets: async (contestantId) => (await exporting()).exportTargets(contestantId),
-    exportContestant: async (contestantId, format) => (await exporting()).exportContestant(contestantId, format),
+    exportContestant: async (contestantId, format) => (await exporting()).exportContestant(session.templates, contestantId, format),
     importContestant: async (taskId, files) => (await importing()).importContestant(session, taskId, files),
 
     eraseEverything: () =>

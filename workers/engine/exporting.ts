@@ -6,22 +6,12 @@ import type { ExportedFile, ExportFormat, ExportTarget } from '../../src/rpc/con
 import { needAdapter, needContestant } from '../../src/storage/customizations.ts';
 import { readModel } from '../../src/storage/models.ts';
 import type { AdapterRecord, ContestantRecord, ModelRecord } from '../../src/storage/types.ts';
+import type { TemplateRenderer } from '../../src/text/types.ts';
 import { adapterFiles } from './adapters.ts';
 import { promptBytes } from './contestants.ts';
+import { fileStem } from './file-stem.ts';
+import { webllmTarget, webllmZip } from './webllm-export.ts';
 import { writeZip } from './zip.ts';
-
-/** "LoRA, rank 16" as a file name: lora-rank-16. */
-export function fileStem(name: string): string {
-  const stem = name
-    .normalize('NFKD')
-    .replace(/\p{M}+/gu, '')
-    .normalize('NFC')
-    .replace(/[^\p{L}\p{N}]+/gu, '-')
-    .replace(/^-+|-+$/g, '')
-    .toLowerCase()
-    .slice(0, 60);
-  return stem === '' ? 'maquette' : stem;
-}
 
 interface Exported {
   readonly contestant: ContestantRecord;
@@ -40,6 +30,8 @@ export async function exportTargets(contestantId: string): Promise<readonly Expo
   const targets: ExportTarget[] = [];
   if (adapter !== undefined) targets.push(peftTarget(exported, adapter));
   if (adapter !== undefined && exported.model !== undefined) targets.push(ggufTarget(exported, adapter, exported.model));
+  const webllm = exported.model === undefined ? undefined : webllmTarget({ contestant, adapter, model: exported.model });
+  if (webllm !== undefined) targets.push(webllm);
   if (hasWords(contestant)) targets.push(promptTarget(contestant));
   return targets;
 }
@@ -127,13 +119,23 @@ function pythonString(text: string): string {
   return JSON.stringify(text);
 }
 
-export async function exportContestant(contestantId: string, format: ExportFormat): Promise<ExportedFile> {
+/** `templates` renders the prompt that goes along with a whole model. */
+export async function exportContestant(templates: TemplateRenderer, contestantId: string, format: ExportFormat): Promise<ExportedFile> {
   const { contestant, adapter, model } = await read(contestantId);
   const stem = fileStem(contestant.name);
   if (format === 'prompt-json') {
     const { name, prompt } = contestant;
     const text = `${JSON.stringify({ format: 'maquette-prompt', version: 1, name, prompt }, null, 2)}\n`;
-    return { name: `${stem}.json`, mime: 'application/json', bytes: new TextEncoder().encode(text) };
+    return { name: `${stem}.json`, mime: 'application/json', content: new Blob([text]) };
+  }
+  if (format === 'webllm') {
+    if (model === undefined) {
+      throw new AppError('model/missing', 'The base model of this contestant is not on this device any more.', {
+        why: 'An export for web-llm holds the whole model.',
+        fix: 'Add the model again, or save the words or the adapter alone.',
+      });
+    }
+    return webllmZip({ contestant, adapter, model }, templates);
   }
   if (adapter === undefined) {
     throw new AppError('export/no-weights', `${contestant.name} is made of words; it has no trained weights to save.`, {
@@ -141,7 +143,7 @@ export async function exportContestant(contestantId: string, format: ExportForma
     });
   }
   const files = await adapterFiles(adapter);
-  if (format === 'peft') return { name: `${stem}.zip`, mime: 'application/zip', bytes: writeZip(files) };
+  if (format === 'peft') return { name: `${stem}.zip`, mime: 'application/zip', content: new Blob([new Uint8Array(writeZip(files))]) };
   if (model === undefined) {
     throw new AppError('model/missing', 'The base model of this adapter is not on this device any more.', {
       why: 'A GGUF adapter is written in the row order of its base model, which needs the head counts of it.',
@@ -151,5 +153,5 @@ export async function exportContestant(contestantId: string, format: ExportForma
   const written = ggufLora.write(peft.read(files, model.config), model.config);
   const [bytes] = written.values();
   if (bytes === undefined) throw new AppError('app/bug', 'The GGUF adapter came out empty.');
-  return { name: `${stem}.gguf`, mime: 'application/octet-stream', bytes };
+  return { name: `${stem}.gguf`, mime: 'application/octet-stream', content: new Blob([new Uint8Array(bytes)]) };
 }
