@@ -2,10 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { memorySource } from '../../src/formats/bytes.ts';
-import { mlcChatConfig, mlcTokenizerFiles, writeMlc } from '../../src/formats/mlc-write.ts';
+import { type MlcWritten, mlcChatConfig, mlcTokenizerFiles, writeMlc } from '../../src/formats/mlc-write.ts';
 import { openModel } from '../../src/formats/open-model.ts';
 import { readSafetensors, tensorNumbers } from '../../src/formats/safetensors.ts';
-import type { Packed } from './page/main.ts';
+import type { Packed } from './unpack.ts';
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 const read = (file: string): Uint8Array => new Uint8Array(readFileSync(file));
@@ -28,13 +28,13 @@ function fromFiles(id: string, files: ReadonlyMap<string, Uint8Array>, libraryGz
   };
 }
 
-/** A model of the project as q0f32: the same numbers. `names` are those of its files. */
-export async function packed(folder: string, names: RegExp, libraryGzip: string): Promise<Packed> {
+/** A model of the project as q0f32: the same numbers; or rounded to 4 bits. `names` are those of its files. */
+export async function packed(folder: string, names: RegExp, libraryGzip: string, quantization: MlcWritten = 'q0f32'): Promise<Packed> {
   const found = readdirSync(folder).filter((name) => names.test(name));
   const source = await openModel(found.map((name) => memorySource(name, read(path.join(folder, name)))));
   const files = new Map<string, Uint8Array>();
-  for await (const { name, bytes } of writeMlc(source, { quantization: 'q0f32', floats: 'f32' })) files.set(name, bytes);
-  for (const { name, bytes } of [mlcChatConfig(source, 'q0f32'), ...mlcTokenizerFiles(source.tokenizer)]) files.set(name, bytes);
+  for await (const { name, bytes } of writeMlc(source, { quantization, floats: 'f32' })) files.set(name, bytes);
+  for (const { name, bytes } of [mlcChatConfig(source, quantization), ...mlcTokenizerFiles(source.tokenizer)]) files.set(name, bytes);
   return fromFiles(path.basename(folder), files, libraryGzip);
 }
 
