@@ -1,6 +1,7 @@
 // The one training loop, for every method that trains tensors: batches by seed, one AdamW step after the other, validations, the best one kept.
 import type { AdamW, Batch, Engine, HostPart, OptimizerState, Patch } from '../engine/types.ts';
 import { AppError } from '../lib/error.ts';
+import { bootstrapInterval, wilson } from '../lib/stats.ts';
 import type { Encoded } from '../text/types.ts';
 import { makeBatch, makeBatches, rateShare, type Schedule, targetsOf, trainingOrder } from './batches.ts';
 import { encodeRows } from './encode-rows.ts';
@@ -241,10 +242,14 @@ class Run {
       const loss = await meanLoss(this.engine, this.patch, this.validation, this.config.microBatch);
       if (!Number.isFinite(loss)) return 'not-a-number';
       env.report(step, 'validation loss', loss);
-      const { mean } = await env.evaluate({ prompt: env.prompt, patch });
+      const { mean, perExample } = await env.evaluate({ prompt: env.prompt, patch });
       // An aborted evaluation covers only some rows: it says nothing that could be compared.
       if (env.signal.aborted) return 'no';
       env.report(step, 'score', mean);
+      const n = perExample.length;
+      const { low, high } = env.metric.binary ? wilson(Math.round(mean * n), n) : bootstrapInterval(perExample, env.seed, 2000);
+      env.report(step, 'score low', low);
+      env.report(step, 'score high', high);
       if (isBetter({ score: mean, loss }, state.best, env.metric.better)) {
         state.best = { step, score: mean, loss, optimizer: await engine.saveState(patch) };
         state.sinceBest = 0;
