@@ -1,7 +1,6 @@
 // The device, tensors, upload, download, and plans of dispatches: the only file of the engine that talks to WebGPU's queue.
 import { bytes as inWords } from '../lib/bytes.ts';
 import { AppError } from '../lib/error.ts';
-import { median } from '../lib/stats.ts';
 import type { Gpu, MemoryKind } from './device.ts';
 import type { Tensor, WeightStorage } from './types.ts';
 
@@ -29,6 +28,7 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   attention_decode: ['attention_decode'],
   attention_decode_merge: ['attention_decode_merge'],
   attention_forward: ['attention_forward'],
+  attention_forward_quad: ['_quad', 'attention_forward_quad'],
   decode_advance: ['decode_advance'],
   ...readers('embed_forward', 'embed_forward'),
   gather_rows: ['gather_rows'],
@@ -62,6 +62,8 @@ export const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   attention_backward_delta: ['attention_backward_delta'],
   attention_backward_dkv: ['_attention_backward', 'attention_backward_dkv'],
   attention_backward_dq: ['_attention_backward', 'attention_backward_dq'],
+  attention_backward_dkv_quad: ['_quad', '_attention_backward_quad', 'attention_backward_dkv_quad'],
+  attention_backward_dq_quad: ['_quad', '_attention_backward_quad', 'attention_backward_dq_quad'],
   clip_coefficient: ['clip_coefficient'],
   cross_entropy_backward: ['cross_entropy_backward'],
   cross_entropy_lse: ['cross_entropy_lse'],
@@ -366,9 +368,10 @@ function dispatch(pass: GPUComputePassEncoder, { pipeline: kernel, group, grid }
 
 /** Submits whose speed is remembered. */
 const PACES = 9;
-/** What plans expect of the GPU, FLOP/s as they count them: the median of the last long submits, and what was measured beforehand until there are three. */
+/** What plans expect of the GPU, FLOP/s as they count them: the third fastest of the last nine long submits, so that some that ran while other programs did are
+ *  forgotten with the next few, and what was measured beforehand until there are three. */
 function pace({ paces, flopsPerSecond }: Gpu): number {
-  return paces.length < 3 ? flopsPerSecond : median(paces);
+  return paces.length < 3 ? flopsPerSecond : paces.toSorted((a, b) => b - a)[Math.floor(paces.length / 4)];
 }
 /** A submit of `flops` that began at `start` (ms) has just ended; it could not run before the one in front of it had. */
 function notePace(gpu: Gpu, flops: number, start: number): void {
@@ -379,11 +382,11 @@ function notePace(gpu: Gpu, flops: number, start: number): void {
 }
 
 /** FLOP/s, less than any device here does when it is idle: a machine that was busy while it was measured is no reason for more dispatches for ever. */
-const SLOWEST = 5e8;
-/** Cuts a call along x so that no piece is expected to take longer than the budget. */
+const SLOWEST = 1e9;
+/** Cuts a call along x so that no piece is expected to take longer than the budget, at the best of the speeds that are remembered: a plan stays as it is cut. */
 function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   const total = call.grid[0];
-  const byTime = Math.ceil(call.flops / (Math.max(SLOWEST, pace(gpu)) * BUDGET_SECONDS));
+  const byTime = Math.ceil(call.flops / (Math.max(SLOWEST, pace(gpu), ...gpu.paces) * BUDGET_SECONDS));
   const size = Math.max(1, Math.min(65535, Math.ceil(total / Math.max(1, byTime))));
   const pieces: { call: Call; first: number; x: number }[] = [];
   for (let first = 0; first < total; first += size) pieces.push({ call, first, x: Math.min(size, total - first) });

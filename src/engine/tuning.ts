@@ -12,13 +12,13 @@ interface Variant {
   readonly name: string;
   /** The call as this variant makes it; the same one where it has nothing to say. */
   readonly rewrite: (call: Call) => Call;
-  /** Only where a thread can ask its neighbours for what they have. */
-  readonly quads?: true;
+  /** Only where a thread can ask its neighbours for what they have; 'software': and memory costs more than registers. */
+  readonly quads?: 'any' | 'software';
 }
 interface Family {
   readonly name: string;
   readonly variants: readonly [Variant, ...Variant[]];
-  /** Rows of x in the linears that it is measured on. */
+  /** Rows of x in the linears that it is measured on; none where it is not measured. */
   readonly rows: readonly number[];
   /** What it is measured on: a linear, or the gradient of its input. */
   readonly of: 'forward' | 'backward';
@@ -79,6 +79,20 @@ function asBackwardQuad(call: Call): Call {
   return { ...call, kernel, grid: [Math.ceil((Math.ceil(M / 16) * Math.ceil(K / 32) * 4) / 32)] };
 }
 
+/** Attention, 16 queries or keys a quad. */
+function asQuadAttention(call: Call): Call {
+  const kernel = `${call.kernel}_quad`;
+  const grid = (rows: number, heads: number, tokens: number): readonly [number] => [
+    Math.ceil((rows * heads * Math.ceil(tokens / 16) * 4) / 32),
+  ];
+  const [B, TQ, TK, , , , , NH, NKV, HS] = (call.params ?? []).map(Number);
+  if (call.kernel === 'attention_forward') return { ...call, kernel, grid: grid(B, call.overrides?.NH ?? 1, TQ) };
+  const constants = { HS };
+  if (call.kernel === 'attention_backward_dq') return { ...call, kernel, constants, grid: grid(B, NH, TQ) };
+  if (call.kernel === 'attention_backward_dkv') return { ...call, kernel, constants, grid: grid(B, NKV, TK) };
+  return call;
+}
+
 /** What is chosen on a device, in the order in which it rewrites a call. */
 export const FAMILIES: readonly Family[] = [
   { name: 'tile of 8 rows', variants: [tileFrom(3), tileFrom(5), tileFrom(9), tileFrom(17)], rows: [4, 8, 16], of: 'forward' },
@@ -87,7 +101,7 @@ export const FAMILIES: readonly Family[] = [
     variants: [
       { name: '8', rewrite: asWide },
       { name: '4', rewrite: (call) => call },
-      { name: 'quads of 8', rewrite: asQuad, quads: true },
+      { name: 'quads of 8', rewrite: asQuad, quads: 'any' },
     ],
     rows: [8, 64, 256],
     of: 'forward',
@@ -96,17 +110,26 @@ export const FAMILIES: readonly Family[] = [
     name: 'backward tile',
     variants: [
       { name: '8 rows', rewrite: (call) => call },
-      { name: 'quads of 16', rewrite: asBackwardQuad, quads: true },
+      { name: 'quads of 16', rewrite: asBackwardQuad, quads: 'any' },
     ],
     rows: [64, 256],
     of: 'backward',
+  },
+  {
+    name: 'attention',
+    variants: [
+      { name: 'each for itself', rewrite: (call) => call },
+      { name: 'quads', rewrite: asQuadAttention, quads: 'software' },
+    ],
+    rows: [],
+    of: 'forward',
   },
 ];
 /** The families with the variants that this device can run. The first of each is what runs until one is chosen: a quad on software, which runs the four threads
  *  of a subgroup in one register and reads memory for one after the other. */
 export function familiesOf({ lanes }: Pick<Gpu, 'lanes'>): readonly Family[] {
   return FAMILIES.map(({ variants: [first, ...others], ...family }) => {
-    const able = others.filter(({ quads }) => quads === undefined || lanes >= 4);
+    const able = others.filter(({ quads }) => quads === undefined || (quads === 'any' ? lanes >= 4 : lanes === 4));
     const quad = lanes === 4 ? able.find(({ quads }) => quads) : undefined;
     return { ...family, variants: quad === undefined ? [first, ...able] : [quad, first, ...able.filter((one) => one !== quad)] };
   });

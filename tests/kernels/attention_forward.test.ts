@@ -1,7 +1,9 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { attentionForward } from '../../src/engine/calls.ts';
 import * as reference from '../../src/engine/reference.ts';
+import { untuned, useVariants } from '../../src/engine/tuning.ts';
 import type { ModelConfig } from '../../src/engine/types.ts';
+import { testGpu } from '../support/gpu.ts';
 import { emptyTensor, excess, randoms, readFloats, runCalls, tensorOf } from '../support/kernels.ts';
 
 /** Runs rows at positions of their own against slots of a cache of TK keys, and compares row by row with the reference. */
@@ -58,23 +60,28 @@ async function compare(
   });
 }
 
-test.each([1, 3, 4, 5, 63, 64, 65])('attention_forward of %i tokens among themselves equals the reference', async (T) => {
-  await compare(T, T, 4, 2, 8, [
-    { position: 0, slot: 0 },
-    { position: 0, slot: 1 },
-  ]);
-});
-test.each([4, 12, 64, 80])('attention_forward with heads of %i equals the reference', async (HS) => {
-  await compare(9, 9, 3, 1, HS, [{ position: 0, slot: 0 }]);
-});
-test('rows at positions of their own see the keys of their slot up to there', async () => {
-  await compare(1, 40, 4, 4, 16, [
-    { position: 0, slot: 3 },
-    { position: 17, slot: 0 },
-    { position: 39, slot: 2 },
-  ]);
-  await compare(6, 40, 4, 2, 16, [
-    { position: 5, slot: 1 },
-    { position: 34, slot: 0 },
-  ]);
+describe.each(['each for itself', 'quads'])('%s:', (attention) => {
+  beforeEach(async () => useVariants(await testGpu(), { attention }));
+  afterEach(async () => useVariants(await testGpu(), untuned(await testGpu())));
+
+  test.each([1, 3, 4, 5, 16, 17, 63, 64, 65])('attention_forward of %i tokens among themselves equals the reference', async (T) => {
+    await compare(T, T, 4, 2, 8, [
+      { position: 0, slot: 0 },
+      { position: 0, slot: 1 },
+    ]);
+  });
+  test.each([4, 12, 64, 80])('attention_forward with heads of %i equals the reference', async (HS) => {
+    await compare(9, 9, 3, 1, HS, [{ position: 0, slot: 0 }]);
+  });
+  test('rows at positions of their own see the keys of their slot up to there', async () => {
+    await compare(1, 40, 4, 4, 16, [
+      { position: 0, slot: 3 },
+      { position: 17, slot: 0 },
+      { position: 39, slot: 2 },
+    ]);
+    await compare(6, 40, 4, 2, 16, [
+      { position: 5, slot: 1 },
+      { position: 34, slot: 0 },
+    ]);
+  });
 });

@@ -33,6 +33,20 @@ test('plans run together in few submits, which follow the speed of the ones befo
   await new Promise((resolve) => setTimeout(resolve, 0)); // both ends have been noted
   expect(gpu.paces.length).toBe(5);
   expect(gpu.paces[4]).toBeGreaterThan(1e3);
+  // Nine submits of a busy machine are forgotten with the next three: one submit again.
+  gpu.paces.splice(0, gpu.paces.length, ...Array.from({ length: 9 }, () => 1));
+  const settled = async (): Promise<void> => {
+    await queue.onSubmittedWorkDone();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  };
+  for (let run = 0; run < 2; run++) {
+    await runPlans(gpu, plans);
+    await settled();
+  }
+  submits = 0;
+  await runPlans(gpu, plans);
+  expect(submits).toBe(1);
+  await settled();
   gpu.paces.length = 0;
   await runPlans(gpu, plans);
   expect(await readFloats(z)).toEqual(once);
