@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, type Page, test } from '@playwright/test';
 import { beside, library, numbers, packed, packedShards, siteLibrary } from '../webllm/mlc-files.ts';
 import { serveHarness } from './harness/serve.ts';
@@ -125,40 +124,3 @@ test('both libraries of the model of the site answer alike: one thread an output
   expect(tiled.ids).toEqual(plain.ids);
   expect(foreign).toEqual([]);
 });
-
-test('files that do not fit are refused with a code, a load can be stopped, and the next one works', async ({ page }) => {
-  const foreign = await open(page);
-  const good = await packed(LLAMA, FOLDER, library('llama-q0f32'));
-  const noWasm = gzipSync('hello').toString('base64');
-  const noWasmInside = gzipSync(damaged(gunzipSync(Buffer.from(good.libraryGzip, 'base64')))).toString('base64');
-  const cases: readonly (readonly [Partial<typeof good>, string])[] = [
-    [{ shards: [] }, 'mlc/shards-missing'],
-    [{ shards: good.shards.map(({ name }) => ({ name, base64: 'AAAA' })) }, 'mlc/shard-size'],
-    [{ libraryGzip: noWasm }, 'mlc/library-not-wasm'],
-    [{ libraryGzip: noWasmInside }, 'webllm/library-not-wasm'],
-    [{ libraryGzip: library('llama-q4f32_1') }, 'mlc/library-shape'],
-  ];
-  for (const [change, code] of cases) expect(await page.evaluate((files) => webllmPage.refused(files), { ...good, ...change })).toBe(code);
-  for (const place of ['Handing over', 'Loading model from cache']) {
-    expect(await page.evaluate(([files, at]) => webllmPage.refused(files, at), [good, place] as const)).toBe('AbortError');
-  }
-  const loaded = await page.evaluate((files) => webllmPage.load(files), good);
-  expect(loaded.vocabulary).toBe(288);
-  expect(await page.evaluate(() => webllmPage.tooLong(257))).toBe('webllm/context');
-  expect(await page.evaluate(() => webllmPage.tooLong(0))).toBe('webllm/empty-prompt');
-  await page.evaluate(() => webllmPage.leaveWebllm());
-  const kept = await page.evaluate(async () => {
-    const names: string[] = [];
-    for await (const name of (await navigator.storage.getDirectory()).keys()) names.push(name);
-    return names;
-  });
-  expect(kept).not.toContain('tvmjs-opfs-store');
-  expect(foreign).toEqual([]);
-});
-/** A module whose sections are whole and whose code is not. */
-function damaged(wasm: Uint8Array): Uint8Array {
-  const copy = Uint8Array.from(wasm);
-  const at = copy.length >> 2;
-  copy.fill(0xff, at, at + 64);
-  return copy;
-}
