@@ -105,6 +105,8 @@ test('a folder is a model; LoRA is trained under a system prompt, with three pin
   await expect(answers).toHaveCount(4);
   await expect(answers.nth(1)).toContainText('Who are you?');
   await expect(page.getByRole('table', { name: /^Pinned prompts/ })).not.toContainText('waits for the first validation');
+  // What is in force for the next run is what the screen says.
+  await expect(page.getByLabel(/^Trained under/)).toHaveValue(/./);
   await goTo(page, 'Task');
   await expect(boardRow(page, 'LoRA')).toContainText('system prompt');
 });
@@ -154,4 +156,15 @@ test('words go out as JSON with the lines that use them, and come back with the 
   await rows.filter({ hasText: 'imported' }).getByRole('button', { name: /^Open/ }).click();
   await page.getByLabel('Compare with').selectOption({ label: 'Prompt 1' });
   await expect(page.getByRole('group', { name: 'Show examples' })).toContainText('Same 6');
+});
+
+test('what is set for the next run is there after a reload', async () => {
+  const { page } = opened;
+  await goTo(page, 'Train');
+  await page.reload();
+  await expect(page.getByLabel(/^Trained under/).getByRole('option', { selected: true })).toHaveText('Prompt 1');
+  await expect(page.getByRole('textbox', { name: 'Pinned prompt 1' })).toHaveValue('Who are you?');
+  const all = page.locator('details', { hasText: 'All settings' });
+  await all.locator('summary').click();
+  await expect(all.getByRole('row', { name: /epochs/ }).getByRole('spinbutton')).toHaveValue('8');
 });

@@ -29,6 +29,8 @@ class PromptState {
   error = $state.raw<AppError | undefined>();
   /** The draft has been read from this device: before that, typing into it would be lost. */
   ready = $state(false);
+  /** The versions have been read from this device. */
+  read = $state(false);
   newest = $derived(this.versions[0]);
   /** The draft says what the newest version says. */
   unchanged = $derived(this.newest !== undefined && same(this.newest.contestant.prompt, this.draft));
@@ -41,6 +43,7 @@ class PromptState {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
       this.ready = false;
+      this.read = false;
       this.draft = emptyPrompt;
       this.versions = [];
       this.tokens = undefined;
@@ -76,6 +79,7 @@ class PromptState {
     }
     if (asked !== this.#asked || taskId !== this.#taskId) return;
     this.versions = versions.toReversed();
+    this.read = true;
     await this.count();
   }
   /** Tokens that the draft adds to each call, by the model in use. */

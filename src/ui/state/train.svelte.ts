@@ -4,9 +4,10 @@ import { type AppError, asAppError } from '../../lib/error.ts';
 import { emptyPrompt, type MethodDeclaration, type Prompt } from '../../methods/types.ts';
 import type { FitEvent, FitPlan, FitSpec } from '../../rpc/contract.ts';
 import { listRuns } from '../../storage/runs.ts';
+import { readSetting, saveSetting } from '../../storage/settings.ts';
 import type { RunNote, RunRecord, TaskRecord } from '../../storage/types.ts';
 import type { Message } from '../../text/types.ts';
-import { duration, score } from '../format.ts';
+import { duration, score, shorten } from '../format.ts';
 import { app } from './app.svelte.ts';
 import { board } from './board.svelte.ts';
 import { elsewhere } from './elsewhere.svelte.ts';
@@ -20,6 +21,7 @@ export interface Pinned {
 }
 /** Points come every step; the charts are drawn again at most this often. */
 const REDRAW_MS = 150;
+const KEEP_AFTER_MS = 400;
 
 /** A run as the screen draws it: the one that is going on, or one that was kept. */
 export class RunView {
@@ -96,6 +98,8 @@ class TrainState {
   /** By setting; what is absent is the default. */
   config = $state.raw<Readonly<Record<string, unknown>>>({});
   prompt = $state.raw<Prompt>(emptyPrompt);
+  /** The saved version that `prompt` is of; '' is none. */
+  underId = $state('');
   pinned = $state.raw<readonly Pinned[]>([]);
   plan = $state.raw<FitPlan | undefined>();
   planning = $state(false);
@@ -116,6 +120,8 @@ class TrainState {
   watched = $derived(!this.running && this.now !== undefined);
   #taskId: string | undefined;
   #asked = 0;
+  #pinnedByHand = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     elsewhere.onFit((event) => {
@@ -144,12 +150,19 @@ class TrainState {
       this.#taskId = taskId;
       this.config = {};
       this.prompt = emptyPrompt;
+      this.underId = '';
       this.pinned = [];
+      this.#pinnedByHand = false;
       this.plan = undefined;
       this.planError = undefined;
       this.error = undefined;
       this.shownId = undefined;
       if (!this.running) this.now = undefined;
+      if (taskId !== undefined) {
+        const draft = await readSetting(draftKey(taskId));
+        if (taskId !== this.#taskId) return;
+        if (typeof draft === 'string') this.#take(draft);
+      }
     }
     const runs = taskId === undefined ? [] : await listRuns(taskId);
     if (taskId === this.#taskId) this.runs = runs.toSorted((a, b) => b.startedAt - a.startedAt);
@@ -157,6 +170,36 @@ class TrainState {
   set(key: string, value: unknown): void {
     const { [key]: _, ...rest } = this.config;
     this.config = value === undefined ? rest : { ...rest, [key]: value };
+    this.#keep();
+  }
+  /** Trains under the words of a saved version from now on; '' and no words, under none. */
+  under(id: string, prompt: Prompt): void {
+    this.underId = id;
+    this.prompt = prompt;
+    this.#keep();
+  }
+  /** Pins what the person wrote; until then the screen pins rows of the task. */
+  pin(i: number, pinned: Pinned): void {
+    this.pinned = this.pinned.map((before, k) => (k === i ? pinned : before));
+    this.#pinnedByHand = true;
+    this.#keep();
+  }
+  /** What was set for the next run is there after a reload. */
+  #keep(): void {
+    clearTimeout(this.#timer);
+    const taskId = this.#taskId;
+    const { config, underId } = this;
+    const draft = JSON.stringify({ config, underId, pinned: this.#pinnedByHand ? this.pinned.map(textOf) : [] });
+    this.#timer = setTimeout(() => {
+      if (taskId !== undefined) void saveSetting(draftKey(taskId), draft).catch((cause: unknown) => live.fail(cause));
+    }, KEEP_AFTER_MS);
+  }
+  #take(draft: string): void {
+    const { config, underId, pinned } = readDraft(draft);
+    this.config = config;
+    this.underId = underId;
+    this.#pinnedByHand = pinned.length > 0;
+    if (pinned.length > 0) this.pinned = pinned.map(pinnedOf);
   }
   spec(task: TaskRecord): FitSpec {
     return {
@@ -238,6 +281,29 @@ class TrainState {
       this.now = undefined;
     }
   }
+}
+
+const draftKey = (taskId: string) => `train-draft ${taskId}`;
+const textOf = ({ messages }: Pinned) => messages.at(-1)?.content ?? '';
+/** A text as a pinned conversation. */
+export function pinnedOf(text: string): Pinned {
+  return { name: shorten(text, 120), messages: [{ role: 'user', content: text }] };
+}
+/** A draft that cannot be read is an empty one: settings that a method does not take are refused where it reads them. */
+function readDraft(text: string): { config: Readonly<Record<string, unknown>>; underId: string; pinned: readonly string[] } {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const field = (key: string): unknown => (typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined);
+  const [config, underId, pinned] = [field('config'), field('underId'), field('pinned')];
+  return {
+    config: typeof config === 'object' && config !== null ? Object.fromEntries(Object.entries(config)) : {},
+    underId: typeof underId === 'string' ? underId : '',
+    pinned: Array.isArray(pinned) ? pinned.filter((line) => typeof line === 'string') : [],
+  };
 }
 
 export const train = new TrainState();
