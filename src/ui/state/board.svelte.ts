@@ -132,10 +132,10 @@ class BoardState {
         ...why,
         name: rows.find((row) => row.contestantId === contestantId)?.name ?? '',
       }));
-      if (runtime === 'webllm') await runtimes.refresh();
     } catch (error) {
       this.error = asAppError(error);
     }
+    if (runtime === 'webllm') await runtimes.refresh();
     await this.refresh();
   }
   /** Makes Base where it is not there, and measures it. */

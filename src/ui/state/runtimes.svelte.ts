@@ -48,8 +48,6 @@ class RuntimesState {
   async use(modelId: string): Promise<boolean> {
     const model = models.list.find(({ id }) => id === modelId);
     if (model !== undefined && !this.isReady(model) && !(await this.prepare(model))) return false;
-    // It may have left for our engine since.
-    if (this.status.webllm?.modelId === modelId) await this.refresh();
     if (this.status.webllm?.modelId === modelId) return true;
     const spec = {
       kind: 'loading',
@@ -63,12 +61,17 @@ class RuntimesState {
       await this.refresh();
     }
   }
-  /** The model where it is to answer. */
+  /** The model where it is to answer. Where it is already, this takes no time in which a second press could come between. */
   async useIn(runtime: Runtime, modelId: string): Promise<boolean> {
     if (runtime === 'webllm') return this.use(modelId);
+    const before = models.status?.modelId;
     const there = await models.use(modelId);
-    if (this.status.webllm !== undefined) await this.refresh();
+    if (before !== modelId) await this.refreshIfUsed();
     return there;
+  }
+  /** Web-llm may have left for what our engine did. */
+  async refreshIfUsed(): Promise<void> {
+    if (this.status.webllm !== undefined) await this.refresh();
   }
   /** Shards of a model that is here, and a library: one that was chosen, else that of this site. Resolves with the model that they are for. */
   async prepare(model: ModelRecord, chosen?: File): Promise<ModelRecord | undefined> {

@@ -14,6 +14,7 @@ import { elsewhere } from './elsewhere.svelte.ts';
 import { job } from './job.svelte.ts';
 import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
+import { runtimes } from './runtimes.svelte.ts';
 
 export interface Pinned {
   readonly name: string;
@@ -266,6 +267,7 @@ class TrainState {
           ),
       );
       view.redraw(true);
+      await runtimes.refreshIfUsed();
       if (made !== undefined) live.say(`${made.name} is on the board, made in ${duration(made.cost.seconds)}.`);
       await this.open(task.id);
       this.shownId = view.runId;
