@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, type Page, test } from '@playwright/test';
 import { zipSync } from 'fflate';
+import { picture } from '../support/picture.ts';
 import { expectCode, FIXTURES, kept, type Opened, openSite, smallModel } from '../support/screens.ts';
 import { addModel, ask, boardRow, goTo, pasteRows, ROWS, setSetting } from '../support/site.ts';
 
@@ -118,6 +119,7 @@ test.describe('files of a model', () => {
       await offer(page, files);
       const message = await expectCode(page, code);
       await expect(message).toContainText(says);
+      await picture(page, `bad-${what.toLowerCase().replaceAll(/[^a-z]+/g, '-')}`);
       await expect(page.getByRole('button', { name: /^Keep .* on this device$/ })).toBeHidden();
       // What was there goes on.
       await expect(page.getByRole('row', { name: new RegExp(smallModel().name) })).toContainText('on the GPU');
@@ -140,6 +142,7 @@ test('a chat template that never ends is ended, and the page goes on', async ({ 
     await expect(page.locator('.turn').nth(i)).toContainText('template/timeout', { timeout: 15_000 });
     await expect(page.locator('.turn').nth(i)).toContainText('did not come to an end');
   }
+  await picture(page, 'bad-template-that-never-ends');
   await addModel(page, smallModel());
   await goTo(page, 'Chat');
   await page.reload();
@@ -160,6 +163,7 @@ test.describe('adapters, rows and runs', () => {
     await page.setInputFiles('[data-pick="contestant"]', otherAdapter());
     const message = await expectCode(page, 'adapter/other-base');
     await expect(message).toContainText(/base|model/i);
+    await picture(page, 'bad-adapter-of-another-base');
     await message.getByRole('button', { name: 'Close' }).click();
     expect((await kept(page)).contestants).toEqual([]);
   });
@@ -173,6 +177,7 @@ test.describe('adapters, rows and runs', () => {
     await message.getByRole('button', { name: 'Close' }).click();
     await page.setInputFiles('[data-pick="contestant"]', [picked('adapter.zip', 'PK, or not')]);
     await expectCode(page, 'zip/');
+    await picture(page, 'bad-archive');
   });
 
   test('an empty file and a paste of nothing but blanks', async () => {
@@ -187,6 +192,7 @@ test.describe('adapters, rows and runs', () => {
     await page.getByRole('button', { name: 'Start again' }).click();
     await page.getByLabel('File of rows').setInputFiles([picked('model.gguf', 'GGUF')]);
     await expectCode(page, 'data/is-model');
+    await picture(page, 'bad-rows-that-are-a-model');
     await page.getByRole('button', { name: 'Start again' }).click();
     expect((await kept(page)).rows).toBe(12);
   });
@@ -204,6 +210,7 @@ test.describe('adapters, rows and runs', () => {
     await expect(found).toContainText('More than one column is named "answer"');
     await expect(page.getByLabel('Role of column answer (2)')).toBeVisible();
     await expect(page.getByText(/2 rows read, 2 rows can be used/)).toBeVisible();
+    await picture(page, 'bad-ragged-columns');
     await page.getByRole('button', { name: 'Cancel' }).click();
   });
 
@@ -220,6 +227,7 @@ test.describe('adapters, rows and runs', () => {
     await expect(page.getByText('Left out of training; nothing is cut.')).toBeVisible();
     const listed = page.getByRole('listitem').filter({ hasText: 'Left out of training; nothing is cut.' });
     await expect(listed).toContainText('8');
+    await picture(page, 'bad-rows-too-long');
     await goTo(page, 'Train');
     await expect(page.getByText(/training rows? (is|are) longer than 256 tokens and will be left out, not cut/)).toBeVisible({
       timeout: 30_000,
@@ -234,6 +242,7 @@ test.describe('adapters, rows and runs', () => {
     const turn = page.locator('.turn').last();
     await expect(turn).toContainText('text/too-long', { timeout: 20_000 });
     await expect(turn).toContainText('256');
+    await picture(page, 'bad-message-too-long');
     await page.getByRole('button', { name: 'Start anew' }).click();
     await page.getByLabel('Longest answer').fill('8');
     expect(await ask(page, 'Where is the key?')).toHaveLength(1);
@@ -263,6 +272,7 @@ test('a loss that is no number goes back to the last good step and says so; the 
   await expect(message).toContainText(/Set the learning rate to/);
   await expect(page.getByText(/Training went back to step \d and goes on at half the rate/)).toHaveCount(2);
   await expect(page.getByText('fit/rolled-back').first()).toBeVisible();
+  await picture(page, 'bad-loss-that-is-no-number');
   const after = await kept(page);
   expect(after.runs).toEqual([{ status: 'failed', checkpoint: false, contestantId: expect.any(String) }]);
   await goTo(page, 'Task');

@@ -20,9 +20,11 @@ test('a browser without WebGPU says what to install or switch on, and keeps data
   const message = page.getByRole('group').filter({ hasText: 'This browser gives pages no access to the GPU.' });
   await expect(message).toContainText(/Chrome|Edge|Firefox|Safari/);
   await expect(message).toContainText(/version|switch|newer|\d\d/i);
+  await picture(page, 'no-webgpu-models');
   console.log(`without WebGPU: ${((await message.textContent()) ?? '').replaceAll(/\s+/g, ' ')}`);
   await pasteRows(page);
   await expect(page.getByText('This browser gives this page no access to a GPU.')).toBeVisible();
+  await picture(page, 'no-webgpu-task');
   await goTo(page, 'Data');
   await expect(page.getByRole('table').getByRole('row')).toHaveCount(13);
   await page.getByRole('button', { name: 'Edit row 1', exact: true }).click();
@@ -33,6 +35,7 @@ test('a browser without WebGPU says what to install or switch on, and keeps data
   await page.getByLabel(/^What the model is told/).fill('Answer in one word.');
   await goTo(page, 'Train');
   await expect(page.getByText('Training needs the GPU, and this browser gives pages no access to it.')).toBeVisible();
+  await picture(page, 'no-webgpu-train');
   await goTo(page, 'Chat');
   await expect(page.getByText('Answering needs the GPU, and this browser gives pages no access to it.')).toBeVisible();
   // Files are looked at and kept without a GPU: they wait for a browser that has one.
@@ -86,6 +89,7 @@ test('a model that does not fit is refused with its number, and one that fits lo
   const message = await expectCode(page, 'gpu/out-of-memory', 30_000);
   await expect(message).toContainText(/needs [\d.]+ [kM]B/);
   await expect(message).toContainText(/smaller|16-bit|half/);
+  await picture(page, 'model-does-not-fit');
   console.log(`out of memory: ${((await message.textContent()) ?? '').replaceAll(/\s+/g, ' ')}`);
   expect((await kept(page)).models).toHaveLength(1);
   await context.close();
@@ -124,6 +128,7 @@ test('training that does not fit ends with its number and the settings that fit;
   const message = await expectCode(page, 'gpu/out-of-memory', 60_000);
   await expect(message).toContainText(/needs [\d.]+ [kM]B/);
   console.log(`out of memory: ${((await message.textContent()) ?? '').replaceAll(/\s+/g, ' ')}`);
+  await picture(page, 'training-does-not-fit');
   const after = await kept(page);
   expect(after.rows).toBe(12);
   expect(after.models).toHaveLength(1);

@@ -35,6 +35,7 @@ test('a GGUF of 4 bits is kept as it is, answers and trains, and can be held in 
   await row.getByRole('button', { name: 'Load' }).click();
   await expect(row).toContainText('on the GPU', { timeout: 60_000 });
   await expect(page.getByRole('contentinfo')).toContainText('8-bit');
+  await picture(page, 'models-quantized');
   await pasteRows(page);
   await goTo(page, 'Train');
   await setSetting(page, /epochs/, '1');

@@ -12,8 +12,10 @@ export default defineConfig({
     'browser/quantized.spec.ts',
     'browser/full.spec.ts',
     'browser/unreadable.spec.ts',
+    'browser/bad-input.spec.ts',
+    'browser/mlc.spec.ts',
   ],
-  outputDir: '../../test-results/shots',
+  outputDir: `${process.env.MAQUETTE_RESULTS ?? '../../test-results'}/shots`,
   reporter: 'list',
-  timeout: 1_200_000,
+  timeout: 2_400_000,
 });
