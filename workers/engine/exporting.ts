@@ -30,9 +30,9 @@ export async function exportTargets(contestantId: string): Promise<readonly Expo
   const targets: ExportTarget[] = [];
   if (adapter !== undefined) targets.push(peftTarget(exported, adapter));
   if (adapter !== undefined && exported.model !== undefined) targets.push(ggufTarget(exported, adapter, exported.model));
+  if (hasWords(contestant)) targets.push(promptTarget(contestant));
   const webllm = exported.model === undefined ? undefined : webllmTarget({ contestant, adapter, model: exported.model });
   if (webllm !== undefined) targets.push(webllm);
-  if (hasWords(contestant)) targets.push(promptTarget(contestant));
   return targets;
 }
 
