@@ -58,9 +58,15 @@ const PARTS = {
   ...(existsSync(path.join(root, '../shared/fixtures')) ? { conformance: script('conformance', '../shared/fixtures') } : {}),
 };
 
+const wanted = values.only?.split(',') ?? Object.keys(PARTS);
+const unknown = wanted.find((name) => !(name in PARTS));
+if (unknown !== undefined) {
+  console.error(`There is no ${unknown} among ${Object.keys(PARTS).join(', ')}.`);
+  process.exit(2);
+}
 let failed = 0;
 for (const [name, part] of Object.entries(PARTS)) {
-  if (values.only !== undefined && !values.only.split(',').includes(name)) continue;
+  if (!wanted.includes(name)) continue;
   const file = path.join(logs, `${name.replace(':', '-')}.log`);
   const log = openSync(file, 'w');
   const started = Date.now();
