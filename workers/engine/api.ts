@@ -7,20 +7,9 @@ import { tidyStore } from '../../src/runtimes/webllm-store.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import { eraseEverything } from '../../src/storage/erase.ts';
 import { interruptedRuns } from '../../src/storage/runs.ts';
+import { part } from './part.ts';
 import { exclusive, needLoaded, RUN_LOCK, type Session, sessionGpu, statusOf, unload } from './session.ts';
 
-/** A module that could not be fetched says so. @throws 'app/part-missing' */
-async function part<T>(load: () => Promise<T>): Promise<T> {
-  try {
-    return await load();
-  } catch (cause) {
-    throw new AppError('app/part-missing', 'A part of this program could not be loaded.', {
-      why: 'It is read from this site when it is first needed, and the site did not give it.',
-      fix: 'Check that the site is reachable, then reload the page. What was saved is safe.',
-      cause,
-    });
-  }
-}
 const chats = () => part(() => import('./chat.ts'));
 const held = () => part(() => import('./held-difference.ts'));
 const columns = () => part(() => import('../../src/data/columns.ts'));

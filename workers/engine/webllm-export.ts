@@ -21,6 +21,7 @@ import type { TemplateRenderer } from '../../src/text/types.ts';
 import { adapterFiles, scaleOf } from './adapters.ts';
 import { promptBytes } from './contestants.ts';
 import { fileStem } from './file-stem.ts';
+import { part } from './part.ts';
 import { indexHtml, mainJs, type PageFacts, readmeTxt } from './webllm-export-page.ts';
 import { keptFor, unpacked } from './webllm-files.ts';
 import { type ZipEntry, zipOf } from './zip-blob.ts';
@@ -34,6 +35,9 @@ const FOLDER = 'model/resolve/main/';
 /** Stands for the input. Ordinary letters, so that no template reacts to it. */
 const INPUT = 'maquetteinput';
 
+const licenceText = () => part(() => import('./apache-license.txt?raw'));
+const moduleText = () => part(() => import('virtual:webllm-module'));
+
 export interface WebllmExported {
   readonly contestant: ContestantRecord;
   readonly adapter: AdapterRecord | undefined;
@@ -43,8 +47,11 @@ export interface WebllmExported {
 /** What it will hold. Where no library is here, it says so, and its size is without the library. Undefined where MLC's layout does not have the model's shape. */
 export function webllmTarget({ contestant, adapter, model }: WebllmExported): ExportTarget | undefined {
   const kept = keptFor(model);
+  // Whoever looks at it may be without the network when it is saved.
+  if (kept !== undefined) void Promise.allSettled([licenceText(), moduleText()]);
   let bytes = TEXT_BYTES + promptBytes(contestant.prompt) + (adapter?.bytes ?? 0);
-  if (kept !== undefined) bytes += [...kept.files, kept.library].reduce((sum, file) => sum + file.bytes, 0);
+  if (kept !== undefined)
+    bytes += [...kept.files.filter(({ name }) => !name.endsWith('.wasm')), kept.library].reduce((sum, file) => sum + file.bytes, 0);
   else if (model.format === 'mlc') bytes += model.bytes;
   else {
     try {
@@ -112,7 +119,7 @@ export async function webllmZip(exported: WebllmExported, templates: TemplateRen
     model_lib: 'library.wasm',
     ...(own.config.context > CONTEXT ? { overrides: { context_window_size: CONTEXT } } : {}),
   };
-  const { default: licence } = await import('./apache-license.txt?raw');
+  const { default: licence } = await licenceText();
   const entries: ZipEntry[] = [
     { name: 'README.txt', content: readmeTxt(facts, `${baseName(kept.library.name)}, ${kept.library.bytes} bytes here`) },
     { name: 'index.html', content: indexHtml(facts) },
@@ -149,7 +156,8 @@ async function layoutOf({ tokenizer: spec, config }: ModelSource, templates: Tem
 function withLayout(config: object, layout: MlcConversation | undefined): object | undefined {
   const own = property(config, 'conv_template');
   const isOurs = property(own, 'name') === 'LM' && property(property(own, 'roles'), 'user') === '';
-  if (!isOurs) return property(own, 'roles') === undefined ? undefined : config;
+  // Of some models the file only names a layout that MLC keeps in its own source, which web-llm does not have.
+  if (!isOurs && property(own, 'roles') !== undefined) return config;
   return layout === undefined ? undefined : { ...config, conv_template: layout };
 }
 
@@ -179,7 +187,7 @@ async function adapterEntries(adapter: AdapterRecord, model: ModelRecord, base: 
   const files = await adapterFiles(adapter);
   const { modules, rsLora } = peft.read(files, model.config);
   const factors = Object.fromEntries(modules.map((lora) => [lora.module, { rank: lora.rank, scale: scaleOf(lora, rsLora) }]));
-  const { source } = await import('virtual:webllm-module');
+  const { source } = await moduleText();
   return [
     { name: 'maquette-webllm.js', content: source },
     { name: 'adapter/factors.json', content: json({ format: 'maquette-webllm-lora', version: 1, base, modules: factors }) },
