@@ -1,4 +1,4 @@
-// `npm run bench:webllm -- [--build] [--only vale-micro,q4f32_1] [--rounds 3]`: decoding in our engine against web-llm, on the same f32 and 4-bit weights of the
+// `npm run bench:webllm -- [--build] [--only vale-micro,q4f32_1] [--rounds 4]`: decoding in our engine against web-llm, on the same f32 and 4-bit weights of the
 // site's model and of SmolLM2-135M's shape (random numbers), in turn, in a browser. Sampling is not in web-llm's times; ours have taking the largest logit in
 // them. Libraries that are not in public/ are read from MAQUETTE_WEBLLM_CACHE/bench (~/.cache/maquette-webllm/bench); `--build` builds those that are missing,
 // half a minute each after the first (Python and emscripten: src/cli/python/README.md). The last line is the summary.
@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { dawnEnvironment, findOrInstallBrowser } from './environment.mjs';
 
 const { values } = parseArgs({
-  options: { build: { type: 'boolean' }, only: { type: 'string' }, rounds: { type: 'string', default: '3' } },
+  options: { build: { type: 'boolean' }, only: { type: 'string' }, rounds: { type: 'string', default: '4' } },
 });
 const root = path.resolve(import.meta.dirname, '../..');
 const cache = process.env.MAQUETTE_WEBLLM_CACHE ?? path.join(os.homedir(), '.cache/maquette-webllm');

@@ -15,7 +15,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 const MODEL = path.join(root, 'public/models/vale-micro');
 const LIBRARIES = process.env.MAQUETTE_BENCH_LIBRARIES ?? '';
 const ONLY = process.env.MAQUETTE_BENCH_ONLY?.split(',');
-const ROUNDS = Number(process.env.MAQUETTE_BENCH_ROUNDS ?? 3);
+const ROUNDS = Number(process.env.MAQUETTE_BENCH_ROUNDS ?? 4);
 const SCHEDULES = ['software', 'gpu'] as const;
 const QUANTIZATIONS = ['q0f32', 'q4f32_1'] as const;
 

@@ -28,6 +28,12 @@ MLCEngine.prototype.reload = function (id) {
   return reload.call(this, id);
 };
 
+/** Asked for once, before web-llm: what it watches ends every device that is asked for after it left. */
+let gpu: ReturnType<typeof openGpu> | undefined;
+const ownGpu = (): ReturnType<typeof openGpu> => {
+  gpu ??= openGpu(navigator.gpu);
+  return gpu;
+};
 let files: WebllmFiles | undefined;
 let engine: Engine | undefined;
 let webllm: WebllmRuntime | undefined;
@@ -76,7 +82,7 @@ const api: BothApi = {
       json('tokenizer_config.json', new TextEncoder().encode(tokenizerConfig)),
       ...shards,
     ]);
-    engine = await createEngine(await openGpu(navigator.gpu), source, { storage: 'as-is' });
+    engine = await createEngine(await ownGpu(), source, { storage: 'as-is' });
   },
   async make(shape, stopIds, quantization, tokenizer) {
     const config = { ...need(SHAPES.find(({ name }) => name === shape)).config, stopIds };
@@ -95,7 +101,7 @@ const api: BothApi = {
       read: async (start: number, end: number) => new Uint8Array(await file.slice(start, end).arrayBuffer()),
     }));
     const model = await openModel([...[...named].map(([name, bytes]) => memorySource(name, bytes)), ...lazy]);
-    engine = await createEngine(await openGpu(navigator.gpu), model, { storage: 'as-is' });
+    engine = await createEngine(await ownGpu(), model, { storage: 'as-is' });
     const get = (name: string): Uint8Array<ArrayBuffer> => need(named.get(name));
     const texts = { chatConfig: get('mlc-chat-config.json'), index: get('tensor-cache.json'), tokenizer: get('tokenizer.json') };
     files = { id: `random ${quantization}`, ...texts, shards, library: new Uint8Array() };
@@ -146,17 +152,20 @@ const api: BothApi = {
     });
     adapters.add('bench', { base: need(files).id, factors });
     const [ours, theirs, adapter]: [number[], number[], number[]] = [[], [], []];
-    for (let round = -1; round < rounds; round++) {
-      const tokens = round < 0 ? 2 : made;
-      const own = await ourTime(prompt, tokens);
-      const plain = await theirTime(prompt, tokens);
-      adapters.use([{ id: 'bench', strength: 1 }]);
-      const joined = await theirTime(prompt, tokens);
-      adapters.use([]);
-      if (round < 0) continue;
-      ours.push(own);
-      theirs.push(plain);
-      adapter.push(joined);
+    const measures = [
+      async (tokens: number) => ours.push(await ourTime(prompt, tokens)),
+      async (tokens: number) => theirs.push(await theirTime(prompt, tokens)),
+      async (tokens: number) => {
+        adapters.use([{ id: 'bench', strength: 1 }]);
+        adapter.push(await theirTime(prompt, tokens));
+        adapters.use([]);
+      },
+    ];
+    for (const measure of measures) await measure(2);
+    for (const times of [ours, theirs, adapter]) times.length = 0;
+    // Every other round the other way round: a machine that gets busier, or less busy, then favours none.
+    for (let round = 0; round < rounds; round++) {
+      for (const measure of round % 2 === 0 ? measures : measures.toReversed()) await measure(made);
     }
     adapters.remove('bench');
     return { ours, theirs, adapter };
