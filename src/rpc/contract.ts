@@ -338,12 +338,7 @@ export interface EngineApi {
   fit(spec: FitSpec, onEvent: (event: FitEvent) => void, signal: AbortSignal): Promise<ContestantRecord>;
 
   /** `onProgress` hears of what comes before the first word and takes its time: the self-test before the first adapter in web-llm. */
-  chat(
-    request: ChatRequest,
-    onText: (piece: string) => void,
-    signal: AbortSignal,
-    onProgress?: (p: Progress) => void,
-  ): Promise<ChatReply>;
+  chat(request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal, onProgress?: (p: Progress) => void): Promise<ChatReply>;
   /** What it changes that the base is held otherwise than while a contestant was trained, measured on the run's pinned prompts; undefined where its numbers
    *  are the same, or where it is not known how it was held. @throws 'engine/busy', 'model/other' */
   heldDifference(contestantId: string, signal: AbortSignal): Promise<HeldDifference | undefined>;
