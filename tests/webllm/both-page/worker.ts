@@ -7,6 +7,7 @@ import { sampleToken } from '../../../src/engine/sampling.ts';
 import { type Engine, greedy } from '../../../src/engine/types.ts';
 import { memorySource } from '../../../src/formats/bytes.ts';
 import { mlcChatConfig, mlcTokenizerFiles, writeMlc } from '../../../src/formats/mlc-write.ts';
+import { property } from '../../../src/formats/model-files.ts';
 import { openModel } from '../../../src/formats/open-model.ts';
 import { serve } from '../../../src/rpc/rpc.ts';
 import type { WebllmFiles } from '../../../src/runtimes/types.ts';
@@ -70,6 +71,15 @@ async function theirTime(prompt: Uint32Array, made: number): Promise<number> {
   return (performance.now() - started) / made;
 }
 
+/** A tokenizer.json with as many entries as the shape has: nothing is encoded with it, and it must fit. */
+function widened(json: object, entries: number): object {
+  const model = property(json, 'model');
+  const vocab = property(model, 'vocab');
+  if (typeof model !== 'object' || typeof vocab !== 'object') throw new Error('the tokenizer has no vocabulary');
+  const more = Array.from({ length: entries }, (_, i) => [`<unused ${i}>`, i] as const).slice(Object.keys(vocab ?? {}).length);
+  return { ...json, model: { ...model, vocab: { ...vocab, ...Object.fromEntries(more) } } };
+}
+
 const api: BothApi = {
   async open(packed, tokenizerConfig) {
     files = await unpack(packed);
@@ -84,8 +94,9 @@ const api: BothApi = {
     ]);
     engine = await createEngine(await ownGpu(), source, { storage: 'as-is' });
   },
-  async make(shape, stopIds, quantization, tokenizer) {
+  async make(shape, stopIds, quantization, spec) {
     const config = { ...need(SHAPES.find(({ name }) => name === shape)).config, stopIds };
+    const tokenizer = { ...spec, json: widened(spec.json, config.V) };
     const shards: { name: string; file: Blob }[] = [];
     const named = new Map<string, Uint8Array<ArrayBuffer>>();
     const source = { config, tokenizer, tensors: () => randomTensors(config) };
