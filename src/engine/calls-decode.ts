@@ -1,5 +1,5 @@
 // The kernels that a step of generation has of its own, as a plan records them.
-import { type Matrix, PIECES } from './calls.ts';
+import { type LowRankSite, type Matrix, PIECES, regionOf } from './calls.ts';
 import type { Call, Gpu } from './gpu.ts';
 import type { ModelConfig, Sampling, Tensor } from './types.ts';
 
@@ -73,11 +73,30 @@ function commonStorage(matrices: readonly Matrix[]): string | undefined {
 }
 const outputs = (w: Matrix): number => w[0].tensor.shape[0];
 
-/** y = x w^T of three linears, (M, N) = (M, K) (N, K), in one call; undefined where they cannot share one. The same bits as of linearForward. */
+/** Low-rank parts of linears that share a call, undefined for one that has none; h (M, ranks) of their group, and every site's scale times strength. */
+export interface LowRankTogether {
+  readonly sites: readonly (LowRankSite | undefined)[];
+  readonly h: Tensor;
+  readonly scales: Tensor;
+}
+/** Bindings 8 to 10 and the Sites of `Params`, where there are parts. */
+function partsOf(parts: LowRankTogether | undefined): { lora: string; tensors: Tensor[]; sites: number[]; ranks4: number } {
+  const own = parts?.sites.filter((site) => site !== undefined) ?? [];
+  if (parts === undefined || own.length === 0) return { lora: '', tensors: [], sites: [], ranks4: 0 };
+  const B = regionOf(own.map((site) => site.B));
+  const sites = parts.sites.flatMap((s) => (s === undefined ? [0, 0, 0, 0] : [s.rank, s.hidden / 4, (s.B.offset - B.offset) / 4, s.index]));
+  return { lora: '_lora', tensors: [parts.h, B, parts.scales], sites, ranks4: parts.h.shape[1] / 4 };
+}
+/** Whether a call that shares three linears may have parts too: WebGPU's default is 8 tensors a call, most devices have more. */
+export const TENSORS_OF_THREE = 10;
+
+/** y = x w^T of three linears, (M, N) = (M, K) (N, K), each with its part, in one call; undefined where they cannot share one. The same bits as of
+ *  linearForward. */
 export function linearForwardThree(
   ys: readonly [Tensor, Tensor, Tensor],
   x: Tensor,
   ws: readonly [Matrix, Matrix, Matrix],
+  parts?: LowRankTogether,
 ): Call | undefined {
   const [M, K] = x.shape;
   const storage = commonStorage(ws);
@@ -85,26 +104,28 @@ export function linearForwardThree(
   if (storage === undefined || M > FEW || widths.some((n) => n % 4 !== 0)) return undefined;
   const [w, w1, w2] = ws.map((shards) => shards[0].tensor);
   const all = widths.reduce((sum, n) => sum + n, 0);
+  const { lora, tensors, sites, ranks4 } = partsOf(parts);
   return {
-    kernel: `linear_forward_three_${storage}`,
+    kernel: `linear_forward_three${lora}_${storage}`,
     overrides: { K },
-    tensors: [ys[0], x, w, w1, w2, ys[1], ys[2]],
-    params: widths,
+    tensors: [ys[0], x, w, w1, w2, ys[1], ys[2], ...tensors],
+    params: [...widths, ranks4, 0, 0, 0, ...sites], // Sites begin at a multiple of 16 bytes
     grid: [Math.ceil(all / 4 / 32), M],
     flops: 3 * 2 * M * K * all,
   };
 }
 /** y = silu(x gate^T) * (x up^T) in one call, as above. */
-export function linearForwardSwiglu(y: Tensor, x: Tensor, gate: Matrix, up: Matrix): Call | undefined {
+export function linearForwardSwiglu(y: Tensor, x: Tensor, gate: Matrix, up: Matrix, parts?: LowRankTogether): Call | undefined {
   const [M, K] = x.shape;
   const storage = commonStorage([gate, up]);
   const N = outputs(gate);
   if (storage === undefined || M > FEW || N % 4 !== 0) return undefined;
+  const { lora, tensors, sites, ranks4 } = partsOf(parts);
   return {
-    kernel: `linear_forward_swiglu_${storage}`,
+    kernel: `linear_forward_swiglu${lora}_${storage}`,
     overrides: { K },
-    tensors: [y, x, gate[0].tensor, up[0].tensor],
-    params: [N],
+    tensors: [y, x, gate[0].tensor, up[0].tensor, ...(lora === '' ? [] : [undefined, undefined, undefined, ...tensors])],
+    params: [N, ranks4, 0, ...sites],
     grid: [Math.ceil(N / 4 / 32), M],
     flops: 3 * 4 * M * K * N,
   };

@@ -48,6 +48,7 @@ export async function openGpu(api: GPU | undefined): Promise<Gpu> {
     requiredLimits: {
       maxBufferSize: adapter.limits.maxBufferSize,
       maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: Math.min(10, adapter.limits.maxStorageBuffersPerShaderStage), // 8 would do: see calls-decode.ts
     },
   });
   const { vendor, architecture, device: model, description } = adapter.info;

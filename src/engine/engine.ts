@@ -40,16 +40,16 @@ export async function createEngine(
   checkConfig(config);
   if (source.tensorInfos !== undefined) checkTensors(config, source.tensorInfos);
   const weights = await loadWeights(gpu, config, source.tensors(), options.storage, { types: source.tensorInfos, ...options });
+  const hash = kernelsHash();
+  const remembered = options.tuning;
+  let tuning = remembered?.device === gpu.name && remembered.kernels === hash ? remembered : undefined;
+  useVariants(gpu, tuning?.chosen ?? untuned(gpu));
   try {
     gpu.flopsPerSecond = await measureFlops(gpu, config, weights);
   } catch (error) {
     disposeWeights(gpu, weights);
     throw error;
   }
-  const hash = kernelsHash();
-  const remembered = options.tuning;
-  let tuning = remembered?.device === gpu.name && remembered.kernels === hash ? remembered : undefined;
-  useVariants(gpu, tuning?.chosen ?? untuned(gpu));
   const inference = new Inference(gpu, config, weights, options.memoryLimit);
   const trainer = createTrainer(gpu, config, options.memoryLimit);
   const patches = new Set<LoadedPatch>();

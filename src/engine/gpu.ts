@@ -15,11 +15,15 @@ function readers(kernel: string, ...files: readonly string[]): Readonly<Record<s
   return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [`_weights_${storage}`, ...files]]));
 }
 
-/** A kernel over so many matrices of one storage: see `kernelSource` for copies. */
+/** A kernel over so many matrices of one storage, with a low-rank part of each and without: see `kernelSource` for copies. */
 function copies(kernel: string, matrices: number): Readonly<Record<string, readonly string[]>> {
   const files = (storage: string): string[] =>
     Array.from({ length: matrices }, (_, i) => `_weights_${storage} _few_sum${i === 0 ? '' : ` +${i}`}`);
-  return Object.fromEntries(STORAGES.map((storage) => [`${kernel}_${storage}`, [...files(storage), kernel]]));
+  const variants = STORAGES.flatMap((storage) => [
+    [`${kernel}_${storage}`, [...files(storage), '_low_rank_group_none', kernel]] as const,
+    [`${kernel}_lora_${storage}`, [...files(storage), '_low_rank_group', kernel]] as const,
+  ]);
+  return Object.fromEntries(variants);
 }
 
 /** Every kernel variant, listed once: its name and the files of `shaders/` that are joined to make it. Tests walk this list. */
@@ -244,6 +248,10 @@ export class Plan {
   addAsIs(call: Call): void {
     this.calls.push(call);
   }
+  /** Tensors that a call may have on this device. */
+  get mostTensors(): number {
+    return this.gpu.device.limits.maxStorageBuffersPerShaderStage;
+  }
   get dispatches(): number {
     return this.steps.length;
   }
@@ -382,11 +390,11 @@ function notePace(gpu: Gpu, flops: number, start: number): void {
 }
 
 /** FLOP/s, less than any device here does when it is idle: a machine that was busy while it was measured is no reason for more dispatches for ever. */
-const SLOWEST = 1e9;
-/** Cuts a call along x so that no piece is expected to take longer than the budget, at the best of the speeds that are remembered: a plan stays as it is cut. */
+const SLOWEST = 5e8;
+/** Cuts a call along x so that no piece is expected to take longer than the budget. */
 function cut(gpu: Gpu, call: Call): { call: Call; first: number; x: number }[] {
   const total = call.grid[0];
-  const byTime = Math.ceil(call.flops / (Math.max(SLOWEST, pace(gpu), ...gpu.paces) * BUDGET_SECONDS));
+  const byTime = Math.ceil(call.flops / (Math.max(SLOWEST, pace(gpu)) * BUDGET_SECONDS));
   const size = Math.max(1, Math.min(65535, Math.ceil(total / Math.max(1, byTime))));
   const pieces: { call: Call; first: number; x: number }[] = [];
   for (let first = 0; first < total; first += size) pieces.push({ call, first, x: Math.min(size, total - first) });

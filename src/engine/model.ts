@@ -17,7 +17,7 @@ import {
   ropeForward,
   swigluForward,
 } from './calls.ts';
-import { attentionDecode, linearForwardSwiglu, linearForwardThree } from './calls-decode.ts';
+import { attentionDecode, type LowRankTogether, linearForwardSwiglu, linearForwardThree, TENSORS_OF_THREE } from './calls-decode.ts';
 import { type Call, createTensor, destroyBuffer, type Gpu, type MemoryKind, type Plan, tensorBytes } from './gpu.ts';
 import { GROUPS, type GroupName, type LoadedPatch } from './patch.ts';
 import type { Linear, ModelConfig, Tensor } from './types.ts';
@@ -263,12 +263,21 @@ export function forwardLayer(plan: Plan, layer: number, options: ForwardOptions,
     record(...linearForward(y, x, linears[which], residual, part));
   };
 
-  /** A step of decoding whose linears of one input have no parts of their own: they may share a dispatch. */
-  const single = (name: GroupName): boolean => cache !== undefined && shape.T === 1 && patch?.loaded.groups[layer][name] === undefined;
+  /** A step of decoding: linears of one input share a dispatch, with the low-rank parts that they have. */
+  const single = cache !== undefined && shape.T === 1;
+  const together = (name: GroupName, ...which: readonly Linear[]): LowRankTogether | undefined => {
+    const group = patch?.loaded.groups[layer][name];
+    const hidden = patch?.lowRank[layer][name];
+    if (patch === undefined || group === undefined || hidden === undefined) return undefined;
+    const sites = which.map((one) => group.sites.find(({ place }) => LINEARS[place % 7] === one));
+    return { sites, h: hidden, scales: patch.loaded.scales };
+  };
 
   record(rmsnormForward(a.xn1, a.rstd1, a.x, attentionNorm, eps));
   lowRank('qkv', a.xn1);
-  const qkv = single('qkv') && linearForwardThree([a.q, a.k, a.v], a.xn1, [linears.q_proj, linears.k_proj, linears.v_proj]);
+  const parts = together('qkv', 'q_proj', 'k_proj', 'v_proj');
+  const three = single && (parts === undefined || plan.mostTensors >= TENSORS_OF_THREE);
+  const qkv = three && linearForwardThree([a.q, a.k, a.v], a.xn1, [linears.q_proj, linears.k_proj, linears.v_proj], parts);
   if (qkv) record(qkv);
   else {
     linear('qkv', a.q, a.xn1, 'q_proj');
@@ -293,7 +302,7 @@ export function forwardLayer(plan: Plan, layer: number, options: ForwardOptions,
 
   record(rmsnormForward(a.xn2, a.rstd2, a.x2, mlpNorm, eps));
   lowRank('gateUp', a.xn2);
-  const mlp = single('gateUp') && linearForwardSwiglu(h, a.xn2, linears.gate_proj, linears.up_proj);
+  const mlp = single && linearForwardSwiglu(h, a.xn2, linears.gate_proj, linears.up_proj, together('gateUp', 'gate_proj', 'up_proj'));
   if (mlp) record(mlp);
   else {
     linear('gateUp', a.gate, a.xn2, 'gate_proj');
