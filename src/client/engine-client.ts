@@ -59,7 +59,7 @@ function start(): Running {
 
 function lost(why: string): AppError {
   return new AppError('gpu/lost', 'The GPU was lost while it was in use.', {
-    why: `Another program or the driver reset it, or it ran out of memory. The browser says: ${why || 'nothing more'}.`,
+    why: `Another program or the driver reset it, or it ran out of memory. The browser says: ${why === '' ? 'nothing more' : why.replace(/[.\s]+$/, '')}.`,
     fix: 'Load the model again; what was saved is safe.',
   });
 }
