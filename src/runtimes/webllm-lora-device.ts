@@ -1,5 +1,7 @@
 // Sees what TVM's runtime does with its GPU, and may append dispatches of ours to its passes. web-llm opens its device itself and has no way in, so methods of
-// that one device are replaced as it comes. Nothing is recorded and no pass is touched while nobody listens, but for the kernels' texts.
+// that one device are replaced as it comes. Nothing is recorded and no pass is touched while nobody listens, but for the kernels' texts, one of which is mended.
+
+import { mended } from './wgsl-mend.ts';
 
 /** A kernel of the library: its module's text and the name of its function. */
 export interface TappedKernel {
@@ -46,8 +48,9 @@ export function tapDevice(device: GPUDevice, info: GPUAdapterInfo): TappedDevice
 
   const createShaderModule = device.createShaderModule.bind(device);
   device.createShaderModule = (descriptor) => {
-    const module = createShaderModule(descriptor);
-    modules.set(module, descriptor.code);
+    const code = mended(descriptor.code);
+    const module = createShaderModule({ ...descriptor, code });
+    modules.set(module, code);
     return module;
   };
   const kernelOf = ({ compute }: GPUComputePipelineDescriptor): TappedKernel => ({
