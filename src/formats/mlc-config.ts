@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { AppError } from '../lib/error.ts';
 import { configFromHuggingFace, unsupported, unsupportedArchitecture } from './hf-config.ts';
 import { shown } from './json.ts';
-import { mlcStops, mlcTemplate } from './mlc-template.ts';
+import { mlcStops, mlcTemplate, specialTokens } from './mlc-template.ts';
 import { property } from './model-files.ts';
 import type { ModelConfig } from './types.ts';
 
@@ -77,7 +77,8 @@ export function readMlcChatConfig(
   if (config.stopIds.length === 0)
     throw new AppError('mlc/no-stops', 'Nothing says which token ends an answer of this model.', {
       why: 'There is no generation_config.json, and mlc-chat-config.json names neither eos_token_id nor stop tokens in conv_template.',
-      fix: 'Get generation_config.json from the page of the model that this one was made of, put it beside the shards, and choose the folder again.',
+      fix: 'Choose the token below. Or get generation_config.json from the page of the model that this one was made of, put it beside the shards, and choose the folder again.',
+      facts: { tokens: specialTokens(tokenizer) },
     });
   const chatTemplate = mlcTemplate(c.conv_template, tokenizer);
   return { quantization, config, ...(chatTemplate === undefined ? {} : { chatTemplate }) };
@@ -91,11 +92,11 @@ export function badChatConfig(what: string): AppError {
 }
 
 /** @throws 'mlc/no-layout' where neither the tokenizer's files nor `conv_template` say how a chat is laid out */
-export function noLayout(json: object): AppError {
+export function noLayout(json: object, tokenizer: object): AppError {
   const name = property(property(json, 'conv_template'), 'name') ?? property(json, 'conv_template');
   return new AppError('mlc/no-layout', 'Nothing says how a chat with this model is laid out.', {
     why: `There is no chat template beside the shards, and conv_template ${typeof name === 'string' ? `only gives the name ${shown(name)}` : 'is absent'}.`,
-    fix: 'Get tokenizer_config.json or chat_template.jinja from the page of the model that this one was made of, put it beside the shards, and choose the folder again.',
-    facts: { conv_template: typeof name === 'string' ? name : '' },
+    fix: 'Choose a layout below. Or get tokenizer_config.json or chat_template.jinja from the page of the model that this one was made of, put it beside the shards, and choose the folder again.',
+    facts: { conv_template: typeof name === 'string' ? name : '', tokens: specialTokens(tokenizer) },
   });
 }

@@ -47,7 +47,7 @@ export async function openMlc(files: readonly ByteSource[]): Promise<ModelSource
   const jinja = pick('chat_template.jinja');
   const tokenizerConfig = tokenizerConfigFile === undefined ? {} : await readJsonFile(tokenizerConfigFile);
   const chatTemplate = jinja === undefined ? (ownTemplate(tokenizerConfig) ?? chat.chatTemplate) : await readTextFile(jinja, 1_000_000);
-  if (chatTemplate === undefined) throw noLayout(chatJson);
+  if (chatTemplate === undefined) throw noLayout(chatJson, json);
   const tokenizer: TokenizerSpec = { json, config: tokenizerConfig, chatTemplate };
 
   const expected = mlcTensors(config, chat.quantization);

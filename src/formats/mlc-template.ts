@@ -83,6 +83,18 @@ function tokenText(id: number, tokenizer: object): string {
   return text;
 }
 
+/** The special tokens of a tokenizer, for a person to choose from: `[id, text]` as JSON, those that look like an end first. */
+export function specialTokens(tokenizer: object): string {
+  const ends = (text: string): number => (/end|eos|eot|<\/s>|im_end/i.test(text) ? 0 : 1);
+  const all = added(tokenizer).filter(({ id, content }) => typeof id === 'number' && content.length <= 40);
+  return JSON.stringify(
+    all
+      .toSorted((a, b) => ends(a.content) - ends(b.content))
+      .slice(0, 60)
+      .map(({ id, content }) => [id, content]),
+  );
+}
+
 function added(tokenizer: object): readonly { readonly id: unknown; readonly content: string }[] {
   const tokens = property(tokenizer, 'added_tokens');
   return (Array.isArray(tokens) ? tokens : []).flatMap((token) => {

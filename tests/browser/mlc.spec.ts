@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import os from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@playwright/test';
+import { picture } from '../support/picture.ts';
 import { expectCode } from '../support/screens.ts';
 import { ask, goTo, pasteRows, setSetting, trainAndWait } from '../support/site.ts';
 
@@ -18,7 +19,11 @@ test('a folder of MLC is kept as it is, answers, trains and is there after a rel
   await page.goto('/');
   await goTo(page, 'Models');
   await page.setInputFiles('[data-pick="files"]', filesOf(FOLDER));
-  await expect(page.getByText('mlc/no-library')).toBeVisible();
+  const needed = page.getByText(/^There is no model library/);
+  await expect(needed).toContainText('mlc/no-library');
+  await expect(needed).toContainText('2 layers, widths 64 and 128, 288 tokens, q4f32_1');
+  await expect(needed).toContainText('web-llm-models/v0_2_86/base');
+  await expect(needed).toContainText('npm run webllm:library -- MODEL_DIR OUT.wasm --quantization q4f32_1');
   await page.getByLabel('Name').fill('Shards');
   await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
   const row = page.getByRole('row', { name: /Shards/ });
@@ -55,6 +60,33 @@ test('shards that are missing or were changed are named, and nothing is kept', a
     await page.setInputFiles('[data-pick="files"]', filesOf(copy));
     await expectCode(page, 'mlc/shard-size');
     await expect(page.getByText('No model is here yet')).toBeVisible();
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+});
+
+test('what ends an answer and how a chat is laid out are asked where nothing says it', async ({ page }) => {
+  const copy = mkdtempSync(path.join(os.tmpdir(), 'maquette-mlc-'));
+  try {
+    cpSync(FOLDER, copy, { recursive: true });
+    const file = path.join(copy, 'mlc-chat-config.json');
+    const { eos_token_id: _, ...chat } = JSON.parse(readFileSync(file, 'utf8'));
+    writeFileSync(file, JSON.stringify({ ...chat, conv_template: 'chatml' }));
+    await page.goto('/');
+    await goTo(page, 'Models');
+    await page.setInputFiles(
+      '[data-pick="files"]',
+      filesOf(copy).filter((name) => !name.endsWith('tokenizer_config.json')),
+    );
+    await expectCode(page, 'mlc/no-stops');
+    await expect(page.getByLabel('The token that ends an answer')).toBeVisible();
+    await picture(page, 'mlc-question');
+    await page.getByRole('button', { name: 'Go on with this' }).click();
+    await expectCode(page, 'mlc/no-layout');
+    await page.getByLabel('How a chat is laid out').selectOption({ label: 'None: each message on a line of its own' });
+    await page.getByRole('button', { name: 'Go on with this' }).click();
+    await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
+    await expect(page.getByRole('row', { name: /Q4F32_1/ })).toContainText('on the GPU', { timeout: 60_000 });
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }

@@ -82,10 +82,14 @@ export async function trainAndWait(page: Page, seconds = 150): Promise<void> {
 /** Sends a message in Chat, greedily, and returns what each column answered. */
 export async function ask(page: Page, question: string): Promise<string[]> {
   await page.getByLabel('Temperature').fill('0');
+  const turns = page.locator('.turn');
+  const before = await turns.count();
   await page.getByLabel(/^Message/).fill(question);
   await page.keyboard.press('Control+Enter');
+  // It has begun, then it has ended: after a reload "Send" stands there for a while yet.
+  await expect(turns).toHaveCount(before + 1, { timeout: 60_000 });
   await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 60_000 });
-  const turn = page.locator('.turn').last();
+  const turn = turns.last();
   await expect(turn.locator('.meta').first()).toBeVisible();
   return (await turn.locator('[data-answer]').allTextContents()).map((text) => text.trim());
 }

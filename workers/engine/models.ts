@@ -1,6 +1,7 @@
 // Models in: what a choice of files is, keeping it in OPFS, and bringing it onto the GPU.
 import { createEngine } from '../../src/engine/engine.ts';
 import type { Engine, StoragePlan } from '../../src/engine/types.ts';
+import { neededLibrary } from '../../src/formats/mlc-library-words.ts';
 import { openModel } from '../../src/formats/open-model.ts';
 import type { ByteSource, ModelSource, TensorInfo, WeightType } from '../../src/formats/types.ts';
 import { AppError } from '../../src/lib/error.ts';
@@ -83,12 +84,7 @@ function notesOn(source: ModelSource, files: readonly PickedFile[]): ModelInspec
   if (source.library !== undefined) {
     const { name, problem } = source.library;
     if (problem !== undefined) say(problem.code, `${problem.text} The model runs here without it, and not in web-llm.`);
-    else if (name === undefined) {
-      say(
-        'mlc/no-library',
-        'There is no model library (.wasm) beside the shards. The model runs here without one; web-llm needs the library of this model and this quantization, of version 0.2.86. For official models look in the repository binary-mlc-llm-libs of mlc-ai, folder v0_2_86; for others npm run webllm:library builds one (Llama shapes, q0f32 or q4f32_1), or mlc_llm compile.',
-      );
-    }
+    else if (name === undefined) say('mlc/no-library', neededLibrary(source));
   }
   return notes;
 }
