@@ -1,10 +1,14 @@
-// The model of the site in web-llm, in the app: prepared, asked, scored and left again, with every other origin blocked.
+// The model of the site in web-llm, in the app: prepared, asked, scored with what was trained here and left again, with every other origin blocked.
+import path from 'node:path';
 import { expect, type Locator, type Page, test } from '@playwright/test';
-import { kept } from '../support/screens.ts';
-import { ask, boardRow, goTo, pasteRows } from '../support/site.ts';
+import { expectCode, kept, openSite, smallModel } from '../support/screens.ts';
+import { boardRow, goTo, pasteRows, ROWS, setSetting, trainAndWait } from '../support/site.ts';
 import { watchTraffic } from '../support/traffic.ts';
 
 const QUESTION = 'Who lives in the red house?';
+const FEW_ROWS = ROWS.split('\n').slice(0, 8).join('\n');
+const LIBRARIES = path.resolve(import.meta.dirname, '../webllm/libraries');
+const SITE_LIBRARY = path.resolve(import.meta.dirname, '../../public/models/vale-micro/webllm/vale-micro-q0f32-software.wasm.gz');
 
 /** Other origins are not reachable, and every try is counted. */
 async function offline(page: Page, origin: string): Promise<readonly string[]> {
@@ -16,13 +20,26 @@ async function offline(page: Page, origin: string): Promise<readonly string[]> {
 }
 
 const runsIn = (page: Page): Locator => page.getByRole('row', { name: /Runs in/ });
+async function intoWebllm(page: Page, row = runsIn(page)): Promise<void> {
+  await row.getByRole('button', { name: 'Load into web-llm' }).click();
+  await expect(row).toContainText('loaded now', { timeout: 240_000 });
+}
 async function answerBy(page: Page, column: number, runtime: 'web-llm' | 'our engine'): Promise<void> {
   await page.getByLabel('Runs in').nth(column).selectOption({ label: runtime });
 }
-const metaOf = (page: Page, column: number): Locator => page.locator('.turn').last().locator('article').nth(column);
+const columnOf = (page: Page, column: number): Locator => page.locator('.turn').last().locator('article').nth(column);
+/** Asks every column, greedily. A first adapter in web-llm waits for the self-test. */
+async function askLong(page: Page): Promise<string[]> {
+  await page.getByLabel('Temperature').fill('0');
+  await page.getByLabel(/^Message/).fill(QUESTION);
+  await page.keyboard.press('Control+Enter');
+  await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 240_000 });
+  const answers = await page.locator('.turn').last().locator('[data-answer]').allTextContents();
+  return answers.map((text) => text.trim());
+}
 
 test('the model of the site answers and is scored in web-llm, with what was trained here, and trains again', async ({ page, baseURL }) => {
-  test.setTimeout(420_000);
+  test.setTimeout(900_000);
   const foreign = await offline(page, baseURL ?? '');
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
@@ -38,43 +55,130 @@ test('the model of the site answers and is scored in web-llm, with what was trai
       .click();
     await expect(runsIn(page)).toContainText('q0f32', { timeout: 60_000 });
     await expect(runsIn(page)).toContainText('of GPU memory');
-    await runsIn(page).getByRole('button', { name: 'Load into web-llm' }).click();
-    await expect(runsIn(page)).toContainText('loaded now', { timeout: 180_000 });
+    await intoWebllm(page);
   });
 
+  let base = '';
   await test.step('a column of Chat is answered by web-llm as by our engine', async () => {
-    await pasteRows(page);
+    await pasteRows(page, FEW_ROWS);
     await goTo(page, 'Chat');
     await page.getByLabel('Longest answer').fill('12');
-    const [ours] = await ask(page, QUESTION);
-    await expect(metaOf(page, 0)).toContainText('by our engine');
+    const [ours] = await askLong(page);
+    await expect(columnOf(page, 0)).toContainText('by our engine');
     await page.getByRole('button', { name: 'Start anew' }).click();
     await answerBy(page, 0, 'web-llm');
-    const [theirs] = await ask(page, QUESTION);
-    await expect(metaOf(page, 0)).toContainText('by web-llm');
-    expect(theirs).toBe(ours);
+    [base = ''] = await askLong(page);
+    await expect(columnOf(page, 0)).toContainText('by web-llm');
+    expect(base).toBe(ours);
   });
 
-  await test.step('Base is scored by web-llm, and the board says so', async () => {
+  await test.step('what LoRA learned here changes the answer in web-llm as in our engine', async () => {
+    await goTo(page, 'Train');
+    await setSetting(page, /epochs/, '30');
+    await setSetting(page, /validations a run/, '1');
+    await setSetting(page, /validations without a better one/, '0');
+    await trainAndWait(page, 300);
+    await goTo(page, 'Chat');
+    await page.getByRole('button', { name: 'Start anew' }).click();
+    await page.getByLabel('Add a column').selectOption({ label: 'LoRA' });
+    const [, ours] = await askLong(page);
+    expect(ours).not.toBe(base);
+    await page.getByRole('button', { name: 'Start anew' }).click();
+    await answerBy(page, 1, 'web-llm');
+    const [untouched, theirs] = await askLong(page);
+    await expect(columnOf(page, 1)).toContainText('by web-llm');
+    await expect(columnOf(page, 1)).not.toContainText('Answered by our engine');
+    expect(untouched).toBe(base);
+    expect(theirs).toBe(ours);
+    await page.getByRole('button', { name: 'Start anew' }).click();
+    await page.getByRole('slider', { name: 'Strength' }).fill('0');
+    expect((await askLong(page))[1]).toBe(base);
+    await goTo(page, 'Models');
+    await expect(runsIn(page)).toContainText(/our engine \d+\stokens/);
+    await expect(runsIn(page)).toContainText(/web-llm \d+\stokens/);
+  });
+
+  await test.step('LoRA is scored by web-llm beside a Base of our engine: the verdict is marked; then both by web-llm', async () => {
     await goTo(page, 'Task');
-    await page.getByRole('radio', { name: 'web-llm' }).check();
     await page
       .getByRole('button', { name: /^Measure (Base|what is missing)/ })
       .first()
       .click();
-    await expect(boardRow(page, 'Base')).toContainText('by web-llm', { timeout: 120_000 });
+    await expect(boardRow(page, 'Base')).toContainText('the others are compared with it', { timeout: 120_000 });
+    await boardRow(page, 'LoRA').getByRole('button', { name: /^Open/ }).click();
+    await page.getByRole('button', { name: 'Answer its rows again by web-llm' }).click();
+    await expect(boardRow(page, 'LoRA')).toContainText('by web-llm', { timeout: 240_000 });
+    await expect(boardRow(page, 'Base')).toContainText('by our engine');
+    await expect(boardRow(page, 'LoRA')).toContainText('across two runtimes');
+    await expect(page.locator('#board-note')).toContainText('the same weights, other kernels');
+    await boardRow(page, 'LoRA')
+      .getByRole('button', { name: /^Close/ })
+      .click();
+    await boardRow(page, 'Base').getByRole('button', { name: /^Open/ }).click();
+    await page.getByRole('button', { name: 'Answer its rows again by web-llm' }).click();
+    await expect(boardRow(page, 'Base')).toContainText('by web-llm', { timeout: 240_000 });
+    await expect(boardRow(page, 'LoRA')).toContainText(/Better|Worse|Cannot tell/);
+    await expect(boardRow(page, 'LoRA')).not.toContainText('across two runtimes');
     await expect(page.getByText('greedy decoding, answered by web-llm')).toBeVisible();
   });
 
-  await test.step('what web-llm kept is freed, and the model stays', async () => {
+  await test.step('it leaves web-llm, what was kept for it is freed, and it trains again', async () => {
     await goTo(page, 'Models');
+    await runsIn(page).getByRole('button', { name: 'Take it out of web-llm' }).click();
+    await expect(runsIn(page)).not.toContainText('loaded now');
     await runsIn(page)
       .getByRole('button', { name: /^Free its copy/ })
       .click();
     await expect(runsIn(page)).toContainText('the library of its shape lies beside this page');
     const { files } = await kept(page);
-    expect(files.filter(({ name }) => !/json$/.test(name))).toHaveLength(1);
+    // The model, and the two files of the adapter.
+    expect(files).toHaveLength(3);
+    await goTo(page, 'Train');
+    await setSetting(page, /epochs/, '2');
+    await trainAndWait(page, 120);
+    await goTo(page, 'Task');
+    await expect(boardRow(page, 'LoRA')).toHaveCount(2);
   });
   expect(errors).toEqual([]);
   expect(foreign).toEqual([]);
+});
+
+test('a library of one’s own: another shape is refused, q0f32 stays the model, q4f32_1 is another one that answers alike in both', async ({
+  browser,
+}) => {
+  test.setTimeout(420_000);
+  const { context, page } = await openSite(browser, { model: smallModel() });
+  await goTo(page, 'Models');
+  await expect(runsIn(page)).toContainText('needs the library of its shape, q0f32 or q4f32_1');
+  await page.setInputFiles('[data-pick="library"]', SITE_LIBRARY);
+  await expectCode(page, 'mlc/library-shape');
+
+  await page.setInputFiles('[data-pick="library"]', path.join(LIBRARIES, 'llama-q0f32.wasm.gz'));
+  await page.getByRole('button', { name: /^Make the copy, / }).click();
+  await expect(runsIn(page)).toContainText('q0f32,', { timeout: 60_000 });
+  const { models, files } = await kept(page);
+  expect(models).toHaveLength(1);
+  await runsIn(page)
+    .getByRole('button', { name: /^Free its copy/ })
+    .click();
+  await expect(runsIn(page)).toContainText('needs the library of its shape');
+  expect((await kept(page)).files.length).toBeLessThan(files.length);
+
+  await page.setInputFiles('[data-pick="library"]', path.join(LIBRARIES, 'llama-q4f32_1.wasm.gz'));
+  await expect(page.getByText('that is another model')).toBeVisible();
+  await page.getByRole('button', { name: /^Make a new model, / }).click();
+  const made = page.getByRole('row', { name: /small llama, q4f32_1/ });
+  await expect(made).toBeVisible({ timeout: 60_000 });
+  await made.getByRole('button', { name: 'Load' }).click();
+  await expect(made).toContainText('on the GPU', { timeout: 60_000 });
+  await intoWebllm(page, runsIn(page).filter({ hasText: 'of GPU memory' }));
+  await pasteRows(page);
+  await goTo(page, 'Chat');
+  await page.getByLabel('Longest answer').fill('12');
+  const [ours] = await askLong(page);
+  expect(ours).not.toBe('');
+  await page.getByRole('button', { name: 'Start anew' }).click();
+  await answerBy(page, 0, 'web-llm');
+  expect(await askLong(page)).toEqual([ours]);
+  await context.close();
 });
