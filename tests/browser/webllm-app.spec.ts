@@ -27,6 +27,24 @@ async function intoWebllm(page: Page, row = runsIn(page)): Promise<void> {
 async function answerBy(page: Page, column: number, runtime: 'web-llm' | 'our engine'): Promise<void> {
   await page.getByLabel('Runs in').nth(column).selectOption({ label: runtime });
 }
+/** Puts another result of the self-test where the one of this device is remembered, and gives that back. */
+function rememberSelfTest(page: Page, value: string): Promise<string> {
+  return page.evaluate(async (planted) => {
+    const done = <T>(request: IDBRequest<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await done(indexedDB.open('maquette'));
+    const store = database.transaction('settings', 'readwrite').objectStore('settings');
+    const all = await done<{ key: string; value: string }[]>(store.getAll());
+    const found = all.find(({ key }) => key.startsWith('web-llm adapters'));
+    if (found === undefined) throw new Error('no self-test is remembered');
+    await done(store.put({ ...found, value: planted }));
+    database.close();
+    return found.value;
+  }, value);
+}
 const columnOf = (page: Page, column: number): Locator => page.locator('.turn').last().locator('article').nth(column);
 /** Asks every column, greedily. A first adapter in web-llm waits for the self-test. */
 async function askLong(page: Page): Promise<string[]> {
@@ -90,6 +108,13 @@ test('the model of the site answers and is scored in web-llm, with what was trai
     await expect(columnOf(page, 1)).not.toContainText('Answered by our engine');
     expect(untouched).toBe(base);
     expect(theirs).toBe(ours);
+    await page.getByRole('button', { name: 'Start anew' }).click();
+    const passed = await rememberSelfTest(page, JSON.stringify({ ok: false, text: 'planted by the test' }));
+    expect(JSON.parse(passed)).toEqual({ ok: true, text: '' });
+    expect((await askLong(page))[1]).toBe(ours);
+    await expect(columnOf(page, 1)).toContainText('Answered by our engine, not by web-llm: planted by the test');
+    await expect(columnOf(page, 1)).toContainText('webllm/self-test');
+    await rememberSelfTest(page, passed);
     await page.getByRole('button', { name: 'Start anew' }).click();
     await page.getByRole('slider', { name: 'Strength' }).fill('0');
     expect((await askLong(page))[1]).toBe(base);
