@@ -51,14 +51,15 @@ function siteFile(path: string): SiteFile {
 
 /** The model that the site opens with, as it lies in public/, with its libraries for web-llm: the page fetches them by these paths and keeps only what has
  *  this hash. */
-function bundledModel(): (SiteFile & { name: string; libraries: (SiteFile & { schedule: string })[] }) | null {
+function bundledModel(): (SiteFile & { name: string; parameters: number; libraries: (SiteFile & { schedule: string })[] }) | null {
   const name = ['vale-mini', 'vale-micro'].find((model) => existsSync(`public/models/${model}/${model}.gguf`));
   if (name === undefined) return null;
   const libraries = ['software', 'gpu']
     .map((schedule) => ({ schedule, path: `models/${name}/webllm/${name}-q0f32-${schedule}.wasm.gz` }))
     .filter(({ path }) => existsSync(`public/${path}`))
     .map(({ schedule, path }) => ({ ...siteFile(path), schedule }));
-  return { name, ...siteFile(`models/${name}/${name}.gguf`), libraries };
+  const { parameters }: { parameters: number } = JSON.parse(readFileSync(`public/models/${name}/card.json`, 'utf8'));
+  return { name, parameters, ...siteFile(`models/${name}/${name}.gguf`), libraries };
 }
 
 /** The oldest browsers that have both WebGPU and light-dark(): without this, colours are rewritten for older ones and mix differently. */

@@ -11,11 +11,15 @@ export const INCOMING = 'incoming';
 
 export async function folder(name: string): Promise<FileSystemDirectoryHandle> {
   if (typeof navigator === 'undefined' || navigator.storage?.getDirectory === undefined) throw unavailable();
-  const root = await navigator.storage.getDirectory();
+  // Some private windows offer the file system and refuse it when it is asked for. A state that is not valid is site data being cleared.
+  const root = await navigator.storage.getDirectory().catch((cause: unknown) => {
+    throw cause instanceof Error && cause.name === 'InvalidStateError' ? cause : unavailable(cause);
+  });
   return root.getDirectoryHandle(name, { create: true });
 }
-export function unavailable(): AppError {
+export function unavailable(cause?: unknown): AppError {
   return new AppError('storage/unavailable', 'This browser lets the page keep no files.', {
+    cause,
     why: 'The file system for pages (OPFS) is missing or switched off, as in some private windows.',
     fix: 'Open the page in an ordinary window of Chrome, Edge, Firefox or Safari in its current version.',
   });
@@ -108,6 +112,8 @@ export async function freeUnreferenced(): Promise<number> {
     }
     return freed;
   } catch (error) {
+    // A browser that keeps no files has none to free: boards and records go on without them.
+    if (error instanceof AppError && error.code === 'storage/unavailable') return 0;
     throw asStorageError(error);
   }
 }

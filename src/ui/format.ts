@@ -11,6 +11,12 @@ export function count(n: number): string {
   return n < 0 ? `−${grouped}` : grouped;
 }
 
+/** Weights of a model in words: "1.2 million", "135 million", "1.5 billion". */
+export function inMillions(n: number): string {
+  const [size, unit] = n < 1e9 ? [n / 1e6, 'million'] : [n / 1e9, 'billion'];
+  return `${size < 10 ? size.toFixed(1) : size.toFixed(0)} ${unit}`;
+}
+
 /** "1 row", "12 rows". */
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${Math.abs(n) === 1 ? one : many}`;

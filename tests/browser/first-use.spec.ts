@@ -1,9 +1,9 @@
 // The first visit: the site opens with its own model and a sample task, with nothing but this site's own files.
 import { availableParallelism, loadavg } from 'node:os';
 import AxeBuilder from '@axe-core/playwright';
-import { type Browser, expect, type Page, test } from '@playwright/test';
+import { type Browser, chromium, expect, type Page, test } from '@playwright/test';
 import { expectCode, kept } from '../support/screens.ts';
-import { boardRow, goTo } from '../support/site.ts';
+import { ask, boardRow, goTo, pasteRows } from '../support/site.ts';
 import { watchTraffic } from '../support/traffic.ts';
 
 test.use({ storageState: { cookies: [], origins: [] } });
@@ -167,4 +167,106 @@ test('a model file that was changed on the way is not kept, and the sample opens
   const after = await kept(page);
   expect(after.models).toEqual(['Vale micro']);
   expect(after.tasks).toHaveLength(1);
+});
+
+/** The rest of the site works: the sample's rows are there, and a prompt is kept. */
+async function restIsUsable(page: Page): Promise<void> {
+  await goTo(page, 'Data');
+  await expect(page.getByRole('table').getByRole('row').nth(3)).toBeVisible();
+  await goTo(page, 'Prompt');
+  await page.getByLabel(/^What the model is told/).fill('Answer in one word.');
+  await goTo(page, 'Train');
+  await page.reload();
+  await goTo(page, 'Prompt');
+  await expect(page.getByLabel(/^What the model is told/)).toHaveValue('Answer in one word.');
+}
+
+test('a first visit without WebGPU: the sample stands, and what is missing is said with its code and what to do', async ({ baseURL }) => {
+  const executablePath = process.env.CHROME_PATH;
+  const browser = await chromium.launch({
+    ...(executablePath === undefined ? {} : { executablePath }),
+    args: ['--no-sandbox', '--disable-features=WebGPU', '--disable-gpu'],
+  });
+  const page = await (await browser.newContext({ baseURL: baseURL ?? '' })).newPage();
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  await opened(page);
+  const message = await expectCode(page, 'gpu/unavailable');
+  await expect(message).toContainText('measuring and training need a GPU');
+  await expect(message).toContainText(/Chrome or Edge \d+/);
+  await expect(page.getByRole('button', { name: /^Measure Base/ })).toHaveCount(0);
+  await restIsUsable(page);
+  await goTo(page, 'Task');
+  await page.getByRole('button', { name: 'Start with your own rows' }).click();
+  await expect(page.getByLabel('Paste from a spreadsheet')).toBeVisible();
+  expect(errors).toEqual([]);
+  await browser.close();
+});
+
+test('a first visit where the browser refuses its file system: the sample stands without the model', async ({ page }) => {
+  // As some private windows do: it is there and says no. In the page and in the engine's worker.
+  const refuse = `StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException('Security error when calling getDirectory', 'SecurityError'));`;
+  await page.addInitScript(refuse);
+  await page.route(/assets\/engine-.*\.js$/, async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: `${refuse}\n${await answer.text()}` });
+  });
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  await page.goto('/');
+  const message = await expectCode(page, 'storage/unavailable', 30_000);
+  await expect(message).toContainText('private windows');
+  await expect(message).toContainText('Open the page in an ordinary window');
+  await expect(boardRow(page, 'System prompt')).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText(/million weights that belongs to it is not on this device/)).toBeVisible();
+  await expect(page.getByText(/^Loaded:/)).toHaveCount(0);
+  await restIsUsable(page);
+  expect(errors).toEqual([]);
+});
+
+test('a first visit where the model file is blocked: the sample stands without it, and it comes when it is asked for', async ({ page }) => {
+  await page.route(MODEL, (route) => route.abort());
+  await page.goto('/');
+  const message = await expectCode(page, 'download/missing', 30_000);
+  await expect(message).toContainText('Check that the site is reachable');
+  await expect(boardRow(page, 'System prompt')).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText(/million weights that belongs to it is not on this device/)).toBeVisible();
+  await restIsUsable(page);
+  await page.unroute(MODEL);
+  await goTo(page, 'Models');
+  await page.getByRole('button', { name: /^Fetch it/ }).click();
+  await expect(page.getByRole('row', { name: /Vale micro/ })).toContainText('on the GPU', { timeout: 60_000 });
+});
+
+test('rows of one’s own under the demo model: the board says that its scores there mean nothing', async ({ page }) => {
+  await opened(page);
+  await page.getByRole('button', { name: 'Start with your own rows' }).click();
+  await pasteRows(page);
+  await expect(page.getByText('These rows are not of the one invented world')).toBeVisible();
+});
+
+test('a new person’s first ten minutes: a cold page, an answer, an adapter trained at one click, and its file saved', async ({ page }) => {
+  const LIMIT_SECONDS = 600;
+  test.setTimeout(1000 * LIMIT_SECONDS);
+  const started = performance.now();
+  const times: string[] = [];
+  const lap = (what: string): number => times.push(`${what} ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  await opened(page);
+  lap('board');
+  await goTo(page, 'Chat');
+  const [answer] = await ask(page, 'The home of Cora is Calder. Walt keeps a wren. Who has a wren at home?');
+  expect(answer).toContain('Walt');
+  lap('first answer');
+  await goTo(page, 'Task');
+  await page.getByRole('button', { name: 'Train LoRA now' }).click();
+  await expect(boardRow(page, 'LoRA')).toContainText('checkpoint chosen on these rows', { timeout: 1000 * LIMIT_SECONDS });
+  lap('adapter trained and on the board');
+  await goTo(page, 'Export');
+  await page.getByLabel('Contestant').selectOption({ label: 'LoRA' });
+  const waiting = page.waitForEvent('download');
+  await page.getByRole('article', { name: 'Adapter for PEFT' }).getByRole('button', { name: /^Save/ }).click();
+  expect((await waiting).suggestedFilename()).toBe('lora.zip');
+  lap('exported');
+  console.log(times.join(', '));
+  expect((performance.now() - started) / 1000).toBeLessThan(LIMIT_SECONDS);
 });

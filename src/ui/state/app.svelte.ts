@@ -1,4 +1,5 @@
 import { engine, onEngineEvent } from '../../client/engine-client.ts';
+import { AppError } from '../../lib/error.ts';
 import type { MethodDeclaration } from '../../methods/types.ts';
 import type { MetricDeclaration } from '../../metrics/types.ts';
 import type { DeviceReport } from '../../rpc/contract.ts';
@@ -10,6 +11,15 @@ import { tasks } from './tasks.svelte.ts';
 /** What the whole page knows: the device, what the engine can do, and whether anything left this origin. */
 class AppState {
   device = $state.raw<DeviceReport | undefined>();
+  /** Why nothing can be measured or trained here; undefined where there is a GPU, or while that is not known. */
+  noGpu = $derived(
+    this.device?.available === false
+      ? new AppError('gpu/unavailable', 'This browser gives this page no access to a GPU.', {
+          why: this.device.why ?? '',
+          fix: this.device.fix ?? '',
+        })
+      : undefined,
+  );
   methods = $state.raw<readonly MethodDeclaration[]>([]);
   metrics = $state.raw<readonly MetricDeclaration[]>([]);
   /** Requests of this page to another origin, as the browser counted them. The policy forbids them; this shows that it holds. */

@@ -10,7 +10,11 @@ import { tasks } from './tasks.svelte.ts';
 
 /** The model of this site, put in by the build; null where there is none in public/models. */
 declare const BUNDLED_MODEL:
-  | (SiteFile & { readonly name: string; readonly libraries: readonly (SiteFile & { readonly schedule: string })[] })
+  | (SiteFile & {
+      readonly name: string;
+      readonly parameters: number;
+      readonly libraries: readonly (SiteFile & { readonly schedule: string })[];
+    })
   | null;
 
 const BUNDLED = BUNDLED_MODEL;
