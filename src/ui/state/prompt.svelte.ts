@@ -19,7 +19,7 @@ export interface Version {
   readonly paired: Paired | undefined;
 }
 
-const SAVE_AFTER_MS = 400;
+const COUNT_AFTER_MS = 400;
 
 /** The prompt that is being written for the task that is shown, kept over a reload, and its saved versions. */
 class PromptState {
@@ -95,16 +95,13 @@ class PromptState {
   }
   change(part: Partial<Prompt>): void {
     this.draft = { ...this.draft, ...part };
+    const failed = (cause: unknown): void => {
+      this.error = asAppError(cause);
+    };
+    // Kept at once: a tab may be closed right after a word was typed. The tokens of half a word are of no use.
+    if (this.#taskId !== undefined) saveSetting(draftKey(this.#taskId), JSON.stringify(this.draft)).catch(failed);
     clearTimeout(this.#timer);
-    const taskId = this.#taskId;
-    const draft = this.draft;
-    this.#timer = setTimeout(() => {
-      if (taskId === undefined) return;
-      const kept = saveSetting(draftKey(taskId), JSON.stringify(draft));
-      void Promise.all([kept, this.count()]).catch((cause: unknown) => {
-        this.error = asAppError(cause);
-      });
-    }, SAVE_AFTER_MS);
+    this.#timer = setTimeout(() => void this.count().catch(failed), COUNT_AFTER_MS);
   }
   async draw(count: number, seed: number): Promise<void> {
     if (this.#taskId === undefined) return;

@@ -22,7 +22,6 @@ export interface Pinned {
 }
 /** Points come every step; the charts are drawn again at most this often. */
 const REDRAW_MS = 150;
-const KEEP_AFTER_MS = 400;
 
 /** A run as the screen draws it: the one that is going on, or one that was kept. */
 export class RunView {
@@ -122,7 +121,6 @@ class TrainState {
   #taskId: string | undefined;
   #asked = 0;
   #pinnedByHand = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     elsewhere.onFit((event) => {
@@ -187,13 +185,9 @@ class TrainState {
   }
   /** What was set for the next run is there after a reload. */
   #keep(): void {
-    clearTimeout(this.#timer);
-    const taskId = this.#taskId;
     const { config, underId } = this;
     const draft = JSON.stringify({ config, underId, pinned: this.#pinnedByHand ? this.pinned.map(textOf) : [] });
-    this.#timer = setTimeout(() => {
-      if (taskId !== undefined) void saveSetting(draftKey(taskId), draft).catch((cause: unknown) => live.fail(cause));
-    }, KEEP_AFTER_MS);
+    if (this.#taskId !== undefined) saveSetting(draftKey(this.#taskId), draft).catch((cause: unknown) => live.fail(cause));
   }
   #take(draft: string): void {
     const { config, underId, pinned } = readDraft(draft);
