@@ -20,9 +20,11 @@ interface Mark {
 class KeptState {
   #had = false;
   #asked = false;
+  #over = false;
 
   /** Called with what there is whenever that changes. */
   follow(tasks: number, models: number): void {
+    if (this.#over) return;
     if (tasks + models > 0) {
       this.#had = true;
       remember(MARK, JSON.stringify({ tasks, models, at: Date.now() } satisfies Mark));
@@ -35,6 +37,11 @@ class KeptState {
   }
   forget(): void {
     forget(MARK);
+  }
+  /** Everything was erased and the page is about to load again: what lists still show meanwhile is not there any more. */
+  end(): void {
+    this.#over = true;
+    this.forget();
   }
   /** Records that cannot be read, or of which there is a copy, are said elsewhere: they are not gone. */
   async #say(mark: Mark): Promise<void> {
