@@ -7,6 +7,8 @@ const PORT = Number(process.env.MAQUETTE_PORT ?? 4173);
 export default defineConfig({
   testDir: 'tests/browser',
   testMatch: '**/*.spec.ts',
+  // What takes too long for every change runs with `npm run nightly` (and what is of web-llm with `npm run test:webllm`).
+  ...(process.env.MAQUETTE_LONG === undefined ? { grepInvert: /@long/ } : {}),
   timeout: 180_000,
   expect: { timeout: 20_000 },
   workers: 1,

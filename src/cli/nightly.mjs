@@ -1,4 +1,4 @@
-// `npm run nightly [-- --only libraries,soak]`: what takes too long for `npm test`, a line each, and the output of each in test-results/nightly. The committed
+// `npm run nightly [-- --only libraries,long,soak]`: what takes too long for `npm test`, a line each, and the output of each in test-results/nightly. The committed
 // libraries are built anew and must answer as they do; their bytes may differ, with paths and versions. Needs what `npm run webllm:library` needs.
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
@@ -50,8 +50,15 @@ const script =
   (...words) =>
   (log) =>
     run(log, ...npm(...words));
+/** Browser tests that `npm test` leaves out; those of web-llm come with its own part. */
+function long(log) {
+  const env = { ...dawnEnvironment(), CHROME_PATH: findOrInstallBrowser(), MAQUETTE_LONG: 'yes' };
+  const playwright = ['node_modules/@playwright/test/cli.js', 'test', 'first-use', '--grep', '@long'];
+  return run(log, process.execPath, ['node_modules/vite/bin/vite.js', 'build'], env) && run(log, process.execPath, playwright, env);
+}
 const PARTS = {
   libraries,
+  long,
   soak: script('soak'),
   'test:webllm': script('test:webllm'),
   acceptance: script('acceptance', '--items', '40'),

@@ -245,7 +245,9 @@ test('rows of one’s own under the demo model: the board says that its scores t
   await expect(page.getByText('These rows are not of the one invented world')).toBeVisible();
 });
 
-test('a new person’s first ten minutes: a cold page, an answer, an adapter trained at one click, and its file saved', async ({ page }) => {
+test('a new person’s first ten minutes: a cold page, an answer, an adapter trained at one click, and its file saved', {
+  tag: '@long',
+}, async ({ page }) => {
   const LIMIT_SECONDS = 600;
   test.setTimeout(1000 * LIMIT_SECONDS);
   const started = performance.now();

@@ -124,7 +124,7 @@ test('LoRA on all seven linears of q4f32_1 shards: web-llm answers as our engine
   expect(await page.evaluate(() => loraPage.selfTestOf(2))).toContain('webllm/self-test-logits');
 });
 
-test('the self-test holds for q0f32, and for both schedules of the model of the site', async ({ page }) => {
+test('the self-test holds for q0f32, and for both schedules of the model of the site', { tag: '@long' }, async ({ page }) => {
   await open(page);
   const models = [
     await packed(LLAMA, FOLDER, library('llama-q0f32')),

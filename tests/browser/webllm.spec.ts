@@ -102,7 +102,7 @@ function story(folder: string): { readonly ids: readonly number[]; readonly gree
   return { ids: first.input_ids, greedy: first.greedy };
 }
 
-test('both libraries of the model of the site answer alike: one thread an output, and tiled', async ({ page }) => {
+test('both libraries of the model of the site answer alike: one thread an output, and tiled', { tag: '@long' }, async ({ page }) => {
   const foreign = await open(page);
   const folder = path.join(root, 'public/models/vale-micro');
   const long = Array.from({ length: 150 }, (_, i) => 16 + ((i * 37) % 1900));
