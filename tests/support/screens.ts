@@ -75,7 +75,16 @@ export function kept(page: Page): Promise<Kept> {
           files.push({ name: entry.name, bytes: (await entry.getFile()).size });
       }
     };
-    await walk(await navigator.storage.getDirectory());
+    // A file that is freed or renamed while the list is made is no error of the page's: the list is made again.
+    for (let tries = 0; ; tries++) {
+      try {
+        files.length = 0;
+        await walk(await navigator.storage.getDirectory());
+        break;
+      } catch (error) {
+        if (!(error instanceof DOMException && error.name === 'NotFoundError') || tries === 20) throw error;
+      }
+    }
     const names = (store: string): string[] => (all.get(store) ?? []).map(({ name }) => String(name));
     return {
       tasks: names('tasks'),
