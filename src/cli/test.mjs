@@ -52,13 +52,16 @@ if (wanted('unit')) {
 }
 if (wanted('browser')) {
   if (node(['node_modules/vite/bin/vite.js', 'build'], env)) {
-    const ok = node(['node_modules/@playwright/test/cli.js', 'test'], env);
-    const file = 'test-results/report.json';
-    if (existsSync(file)) {
-      const { stats } = JSON.parse(readFileSync(file, 'utf8'));
-      count(stats.expected, stats.unexpected + stats.flaky, stats.skipped);
-      if (!ok && stats.unexpected + stats.flaky === 0) total.failed++;
-    } else total.failed++;
+    for (const part of ['alone', 'together']) {
+      const results = `test-results/${part}`;
+      const ok = node(['node_modules/@playwright/test/cli.js', 'test'], { ...env, MAQUETTE_PART: part, MAQUETTE_RESULTS: results });
+      const file = `${results}/report.json`;
+      if (existsSync(file)) {
+        const { stats } = JSON.parse(readFileSync(file, 'utf8'));
+        count(stats.expected, stats.unexpected + stats.flaky, stats.skipped);
+        if (!ok && stats.unexpected + stats.flaky === 0) total.failed++;
+      } else total.failed++;
+    }
   } else total.failed++;
 }
 console.log(`\nTook ${Math.round((Date.now() - started) / 1000)} s.`);

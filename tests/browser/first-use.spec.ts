@@ -42,7 +42,7 @@ async function coldPage(browser: Browser, origin: string): Promise<{ paint: numb
   return { paint: paint / 1000, answer };
 }
 
-test('a cold page draws its first screen in under 1 s and answers in under 5 s, with no other origin asked', async ({
+test('a cold page draws its first screen in under 1 s and answers in under 5 s, with no other origin asked', { tag: '@alone' }, async ({
   browser,
   baseURL,
 }) => {
