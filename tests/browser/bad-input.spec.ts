@@ -273,8 +273,9 @@ test('a loss that is no number goes back to the last good step and says so; the 
   await expect(page.getByText(/Training went back to step \d and goes on at half the rate/)).toHaveCount(2);
   await expect(page.getByText('fit/rolled-back').first()).toBeVisible();
   await picture(page, 'bad-loss-that-is-no-number');
-  const after = await kept(page);
-  expect(after.runs).toEqual([{ status: 'failed', checkpoint: false, contestantId: expect.any(String) }]);
+  await expect
+    .poll(async () => (await kept(page)).runs)
+    .toEqual([{ status: 'failed', checkpoint: false, contestantId: expect.any(String) }]);
   await goTo(page, 'Task');
   await expect(boardRow(page, 'LoRA')).toBeVisible();
   await context.close();

@@ -155,9 +155,8 @@ test('the model of the site answers and is scored in web-llm, with what was trai
       .getByRole('button', { name: /^Free its copy/ })
       .click();
     await expect(runsIn(page)).toContainText('the library of its shape lies beside this page');
-    const { files } = await kept(page);
     // The model, and the two files of the adapter.
-    expect(files).toHaveLength(3);
+    await expect.poll(async () => (await kept(page)).files.length).toBe(3);
     await goTo(page, 'Train');
     await setSetting(page, /epochs/, '2');
     await trainAndWait(page, 120);

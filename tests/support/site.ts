@@ -85,6 +85,8 @@ export async function ask(page: Page, question: string): Promise<string[]> {
   const turns = page.locator('.turn');
   const before = await turns.count();
   await page.getByLabel(/^Message/).fill(question);
+  // What a training or a change of the model leaves behind may hold the GPU for a moment yet.
+  await expect(page.getByRole('button', { name: /^Send/ })).toBeEnabled({ timeout: 60_000 });
   await page.keyboard.press('Control+Enter');
   // It has begun, then it has ended: after a reload "Send" stands there for a while yet.
   await expect(turns).toHaveCount(before + 1, { timeout: 60_000 });

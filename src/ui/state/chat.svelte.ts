@@ -65,9 +65,15 @@ class ChatState {
   /** Not yet in a column. */
   others = $derived(this.contestants.filter((c) => !this.columns.some((column) => column.contestant?.id === c.id)));
   #taskId: string | undefined;
+  #opening: Promise<void> = Promise.resolve();
 
   /** Reads the task's contestants; the first time, Base and the newest other one get a column each. */
-  async open(taskId: string | undefined): Promise<void> {
+  open(taskId: string | undefined): Promise<void> {
+    const opening = this.#open(taskId);
+    this.#opening = opening.catch(() => undefined);
+    return opening;
+  }
+  async #open(taskId: string | undefined): Promise<void> {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
       this.columns = [];
@@ -98,9 +104,14 @@ class ChatState {
     this.error = undefined;
   }
 
-  /** Asks every column, one after the other. Stop ends the reply that is being written and leaves the others unasked. */
-  async ask(question: string): Promise<void> {
+  /**
+   * Asks every column, one after the other. Stop ends the reply that is being written and leaves the others unasked. Resolves with false where the
+   * question has not become part of the conversation.
+   */
+  async ask(question: string): Promise<boolean> {
     this.error = undefined;
+    // A question can be sent before the columns are read.
+    await this.#opening;
     const modelId =
       this.columns.find((c) => c.contestant !== undefined)?.contestant?.modelId ?? tasks.current?.modelId ?? models.status?.modelId;
     const earlier = this.turns;
@@ -110,7 +121,7 @@ class ChatState {
       const columns = this.columns.filter((column) => column.runtime === runtime);
       if (columns.length === 0) continue;
       try {
-        if (modelId !== undefined && !(await runtimes.useIn(runtime, modelId))) return;
+        if (modelId !== undefined && !(await runtimes.useIn(runtime, modelId))) return this.turns !== earlier;
         this.turns = [...earlier, { question, answers }];
         const name = columns.length === 1 ? (columns[0]?.name ?? 'Base') : `${columns.length} contestants`;
         const stopped = await job.run({ kind: 'answering', name, href: '#/chat', stopLabel: 'Stop' }, async (signal, onProgress) => {
@@ -123,12 +134,13 @@ class ChatState {
           return signal.aborted;
         });
         if (runtime === 'webllm') await runtimes.refresh();
-        if (stopped !== false) return;
+        if (stopped !== false) break;
       } catch (cause) {
         this.error = asAppError(cause);
-        return;
+        break;
       }
     }
+    return this.turns !== earlier;
   }
   async #answer(
     column: Column,

@@ -1,9 +1,10 @@
 import { engine } from '../../client/engine-client.ts';
+import type { StoragePlan } from '../../engine/types.ts';
 import { AppError } from '../../lib/error.ts';
 import type { ModelStatus } from '../../rpc/contract.ts';
 import type { LostRecords } from '../../storage/backup.ts';
 import { onChange } from '../../storage/changes.ts';
-import { listModels } from '../../storage/models.ts';
+import { listModels, saveModel } from '../../storage/models.ts';
 import { onUnreadable, type Unreadable, unreadableRecords } from '../../storage/restore.ts';
 import type { ModelRecord } from '../../storage/types.ts';
 import { job } from './job.svelte.ts';
@@ -43,6 +44,8 @@ class ModelsState {
   current = $derived(this.list.find((model) => model.id === this.status?.modelId));
   /** The model of the task that is shown, loaded or not. */
   ofTask = $derived(this.list.find((model) => model.id === tasks.current?.modelId));
+  /** A way of holding that is being changed: whoever uses a model waits for it. */
+  #changing: Promise<void> | undefined;
 
   async start(): Promise<void> {
     await this.refresh();
@@ -69,6 +72,8 @@ class ModelsState {
   }
   /** Puts a model on the GPU, unless it is there already. Resolves with false when the person stopped it. */
   async use(modelId: string): Promise<boolean> {
+    // Whether that went well is told where it was asked for.
+    if (this.#changing !== undefined) await this.#changing.catch(() => undefined);
     if (this.status?.modelId === modelId) return true;
     const model = this.list.find(({ id }) => id === modelId);
     const name = model?.name ?? 'the model';
@@ -79,6 +84,22 @@ class ModelsState {
     });
     await this.refreshStatus();
     return status !== undefined;
+  }
+  /** Another way of holding a model from its next load on; it leaves the GPU where it is there. */
+  async hold(model: ModelRecord, storage: StoragePlan): Promise<void> {
+    const change = async (): Promise<void> => {
+      if (this.status?.modelId === model.id) await this.release();
+      // What was measured was measured as it was held.
+      const { engine: _, ...speeds } = model.speeds ?? {};
+      await saveModel({ ...model, storage, speeds });
+      await this.refresh();
+    };
+    this.#changing = change();
+    try {
+      await this.#changing;
+    } finally {
+      this.#changing = undefined;
+    }
   }
   async release(): Promise<void> {
     await engine().unloadModel();
