@@ -1,7 +1,9 @@
 // Do adapters inside this model's library give what our engine gives on this device? Asked once for each library, before the first adapter: which kernels a
 // library holds, and what a driver makes of ours, is known only by running them.
+import downSource from '../../shaders/webllm_lora_down.wgsl?raw';
+import upSource from '../../shaders/webllm_lora_up.wgsl?raw';
 import { AppError } from '../lib/error.ts';
-import { seededRandom } from '../lib/random.ts';
+import { hashText, seededRandom } from '../lib/random.ts';
 import type {
   WebllmAdapter,
   WebllmEnd,
@@ -14,6 +16,7 @@ import type {
 } from './types.ts';
 import type { PassHits, WebllmAdapters } from './webllm-lora.ts';
 import type { Target } from './webllm-lora-targets.ts';
+import { mendRules } from './wgsl-mend.ts';
 
 /** What the test drives. */
 interface Runtime {
@@ -29,8 +32,9 @@ interface Runtime {
   ): Promise<WebllmEnd>;
 }
 
-/** Part of the key under which results are remembered: another number, another test. */
-const VERSION = 1;
+/** Part of the key under which results are remembered: another number where this test, or the reading of kernels, gives another result. Texts of kernels, ours
+ *  and those that mend TVM's, need no number: they are in the key themselves. */
+const VERSION = 2;
 const SEED = 86;
 const RANK = 4;
 /** RMS of B's numbers; those of A keep the size of x, so that a linear's output moves by about a fifth of its input's size: no kernel's share goes unseen. */
@@ -170,7 +174,12 @@ function largestDifference(a: Float32Array, b: Float32Array): number {
 }
 
 /** Under which a result is remembered. @param library SHA-256 of the model library, in hex; @param device the GPU as the browser names it; @param browser its
- *  user agent */
-export function selfTestKey(library: string, device: string, browser: string): string {
-  return `${VERSION} | web-llm 0.2.86 | ${library} | ${device} | ${browser}`;
+ *  user agent; @param kernels all that this app puts into the library's passes, or changes in its kernels */
+export function selfTestKey(
+  library: string,
+  device: string,
+  browser: string,
+  kernels = `${mendRules}\n${downSource}\n${upSource}`,
+): string {
+  return `${VERSION} ${hashText(kernels).toString(16)} | web-llm 0.2.86 | ${library} | ${device} | ${browser}`;
 }

@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest';
-import { mended } from '../../src/runtimes/wgsl-mend.ts';
+import downSource from '../../shaders/webllm_lora_down.wgsl?raw';
+import upSource from '../../shaders/webllm_lora_up.wgsl?raw';
+import { selfTestKey } from '../../src/runtimes/webllm-lora-test.ts';
+import { mended, mendRules } from '../../src/runtimes/wgsl-mend.ts';
 import { dawn } from '../support/gpu.ts';
 import { randoms } from '../support/kernels.ts';
 import { kernelsOf, LIBRARIES } from '../webllm/kernels.ts';
@@ -56,4 +59,19 @@ it('two halves of attention are joined as the formula says, with heads of 32 and
   });
   // exp2 and a division in f32, of numbers below 10.
   for (const [i, value] of got.entries()) expect(Math.abs(value - expected[i])).toBeLessThan(1e-4);
+});
+
+it('a self-test that was passed with other rules, or with other kernels of ours, is not remembered as passed', () => {
+  const key = (kernels?: string): string => selfTestKey('ab12', 'google swiftshader', 'a browser', kernels);
+  const ours = `${downSource}\n${upSource}`;
+  expect(mendRules).toContain('storageBarrier();');
+  expect(key()).toBe(key(`${mendRules}\n${ours}`));
+  const others = [
+    `\n${ours}`,
+    `${mendRules.replace('$1$2', '$2')}\n${ours}`,
+    `${mendRules}\n${ours.replace('+=', '=')}`,
+    `${mendRules}\n${ours} `,
+  ];
+  expect(new Set([key(), ...others.map(key)]).size).toBe(1 + others.length);
+  for (const other of [key('x'), key('y')]) expect(other.split(' | ').slice(1)).toEqual(key().split(' | ').slice(1));
 });
