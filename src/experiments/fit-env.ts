@@ -53,7 +53,12 @@ export function createFitEnv(options: FitEnvOptions): FitEnv {
 
 /** The likeliest reply to a conversation, as pinned prompts are answered. What was written by then, after an abort. */
 export async function answerGreedily(
-  { engine, renderer, longestAnswer, signal }: Pick<FitEnvOptions, 'engine' | 'renderer' | 'longestAnswer' | 'signal'>,
+  {
+    engine,
+    renderer,
+    longestAnswer,
+    signal,
+  }: Pick<FitEnvOptions, 'renderer' | 'longestAnswer' | 'signal'> & { readonly engine: Pick<Engine, 'generate'> },
   words: Prompt,
   messages: readonly Message[],
   patch: Patch | undefined,

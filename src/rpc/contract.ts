@@ -227,6 +227,8 @@ export interface ChatReply {
 
 /** Trained weights over a base that is held in other numbers than those they were trained on. */
 export interface HeldDifference {
+  /** What answers now. Web-llm runs the numbers of the model's files. */
+  readonly runtime: Runtime;
   readonly trainedOn: StorageChoice;
   readonly heldNow: StorageChoice;
   /** The run's pinned prompts, answered then by the state that was kept, and now. Empty where none was pinned. */
@@ -340,8 +342,9 @@ export interface EngineApi {
   /** `onProgress` hears of what comes before the first word and takes its time: the self-test before the first adapter in web-llm. */
   chat(request: ChatRequest, onText: (piece: string) => void, signal: AbortSignal, onProgress?: (p: Progress) => void): Promise<ChatReply>;
   /** What it changes that the base is held otherwise than while a contestant was trained, measured on the run's pinned prompts; undefined where its numbers
-   *  are the same, or where it is not known how it was held. @throws 'engine/busy', 'model/other' */
-  heldDifference(contestantId: string, signal: AbortSignal): Promise<HeldDifference | undefined>;
+   *  are the same, or where it is not known how it was held. `runtime` 'webllm' asks it of the model in web-llm; absent: our engine.
+   *  @throws 'engine/busy', 'model/other', 'webllm/not-loaded' */
+  heldDifference(contestantId: string, signal: AbortSignal, runtime?: Runtime): Promise<HeldDifference | undefined>;
 
   exportTargets(contestantId: string): Promise<readonly ExportTarget[]>;
   exportContestant(contestantId: string, format: ExportFormat): Promise<ExportedFile>;

@@ -23,8 +23,9 @@ export function shortStorage(storage: StoragePlan, model: Pick<ModelRecord, 'wei
 }
 
 /** "Trained on Exact floats (F32), and the model is held as 4-bit (Q4_1 and Q8_0) now: 1 of 3 pinned prompts is answered differently." */
-export function differenceWords({ trainedOn, heldNow, pinned }: HeldDifference): string {
-  const held = `Trained on ${choiceName(trainedOn)}, and the model is held as ${choiceName(heldNow)} now`;
+export function differenceWords({ runtime, trainedOn, heldNow, pinned }: HeldDifference): string {
+  const now = runtime === 'webllm' ? `web-llm runs it as ${choiceName(heldNow)}` : `the model is held as ${choiceName(heldNow)} now`;
+  const held = `Trained on ${choiceName(trainedOn)}, and ${now}`;
   if (pinned.length === 0) return `${held}. No pinned prompt was kept to measure what that changes.`;
   const different = pinned.filter(({ was, now }) => was !== now).length;
   const count = different === 0 ? 'none' : String(different);

@@ -26,10 +26,15 @@ test('the difference is said in numbers', () => {
   });
   const said = (answers: readonly (readonly [string, string])[]): string =>
     differenceWords({
+      runtime: 'engine',
       trainedOn: choice('f32', 'F32'),
       heldNow: choice('4-bit', 'Q4_1 and Q8_0'),
       pinned: answers.map(([was, now]) => ({ name: 'x', was, now })),
     });
+  const there = { runtime: 'webllm', trainedOn: choice('8-bit', 'Q8_0'), heldNow: choice('f32', 'F32') } as const;
+  expect(differenceWords({ ...there, pinned: [{ name: 'x', was: 'a', now: 'b' }] })).toBe(
+    'Trained on 8-bit (Q8_0), and web-llm runs it as Exact floats (F32): 1 of 1 pinned prompt is answered differently.',
+  );
   const start = 'Trained on Exact floats (F32), and the model is held as 4-bit (Q4_1 and Q8_0) now';
   expect(said([])).toBe(`${start}. No pinned prompt was kept to measure what that changes.`);
   expect(said([['a', 'a']])).toBe(`${start}: none of 1 pinned prompt is answered differently.`);

@@ -104,7 +104,7 @@ export function engineApi(session: Session): EngineApi {
       return (await fitting()).runFit(session, spec, onEvent, signal);
     },
     chat: async (...args) => (await chats()).chat(session, ...args),
-    heldDifference: async (contestantId, signal) => (await held()).heldDifference(session, contestantId, signal),
+    heldDifference: async (...args) => (await held()).heldDifference(session, ...args),
 
     exportTargets: async (contestantId) => (await exporting()).exportTargets(contestantId),
     exportContestant: async (contestantId, format) => (await exporting()).exportContestant(session.templates, contestantId, format),

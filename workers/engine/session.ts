@@ -53,6 +53,8 @@ export interface Session {
   gpu: Promise<Gpu> | undefined;
   loaded: Loaded | undefined;
   webllm: InWebllm | undefined;
+  /** The model that was in web-llm when its GPU was lost, until it is there again: the next question takes it back. */
+  lostInWebllm: ModelRecord | undefined;
   /** One of the two models left for the other: a sentence for the screen. */
   left: string | undefined;
   job: Job | undefined;
@@ -68,8 +70,8 @@ export interface Session {
 export function createSession(gpuApi: GPU | undefined, templates: TemplateRenderer): Session {
   const { promise: lost, resolve: sayLost } = deferred<string>();
   return {
-    ...{ gpuApi, templates, gpu: undefined, loaded: undefined, webllm: undefined, left: undefined, job: undefined },
-    ...{ chats: Promise.resolve(), tuning: false, lost, sayLost },
+    ...{ gpuApi, templates, gpu: undefined, loaded: undefined, webllm: undefined, lostInWebllm: undefined },
+    ...{ left: undefined, job: undefined, chats: Promise.resolve(), tuning: false, lost, sayLost },
   };
 }
 

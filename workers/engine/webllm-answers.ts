@@ -4,7 +4,7 @@ import type { Progress } from '../../src/rpc/contract.ts';
 import type { ContestantRecord } from '../../src/storage/types.ts';
 import { bringOntoGpu } from './models.ts';
 import { ownPlace, type Place, type Session } from './session.ts';
-import { generateInWebllm, needWebllm } from './webllm.ts';
+import { backInWebllm, generateInWebllm, needWebllm } from './webllm.ts';
 import { useInWebllm } from './webllm-adapters.ts';
 
 /** The contestant's adapter is in use afterwards, at this strength, in the runtime that this names. As the job that is running. */
@@ -15,6 +15,7 @@ export async function placeOf(
   onProgress: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<Place> {
+  await backInWebllm(session, onProgress, signal);
   const instead = await useInWebllm(session, contestant, strength, onProgress, signal);
   const { record } = needWebllm(session);
   if (instead === undefined) {

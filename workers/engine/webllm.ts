@@ -44,6 +44,7 @@ export async function bringIntoWebllm(
 ): Promise<InWebllm> {
   await leave(session);
   session.left = undefined;
+  session.lostInWebllm = undefined;
   const { files, plan } = await webllmFiles(record);
   const words =
     session.loaded?.record.id === record.id
@@ -66,13 +67,24 @@ export async function bringIntoWebllm(
   session.webllm = there;
   // The worker ends with its GPU, between two answers too.
   there.api.lost().catch(() => {
-    if (session.webllm === there) session.webllm = undefined;
+    if (session.webllm !== there) return;
+    session.webllm = undefined;
+    session.lostInWebllm = record;
   });
   return there;
 }
 
+/** Where the GPU was lost while nothing was asked, whoever asks next takes the model back, out of the files that are kept. As the job that is running. */
+export async function backInWebllm(session: Session, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {
+  const { webllm: there, lostInWebllm } = session;
+  if (there === undefined && lostInWebllm !== undefined) await bringIntoWebllm(session, lostInWebllm, onProgress, signal);
+}
+
 export async function unloadWebllm(session: Session): Promise<void> {
-  await exclusive(session, { kind: 'deleting', what: 'a model is leaving web-llm' }, () => leave(session));
+  await exclusive(session, { kind: 'deleting', what: 'a model is leaving web-llm' }, async () => {
+    session.lostInWebllm = undefined;
+    await leave(session);
+  });
 }
 
 const statusIn = ({ record, loaded, plan }: InWebllm): WebllmStatus => ({ modelId: record.id, context: loaded.context, bytes: plan.total });

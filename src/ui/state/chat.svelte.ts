@@ -39,14 +39,12 @@ export class Column {
   /** As on the board, which tells a system prompt, shots and steps apart. */
   mark = $derived(board.board?.rows.find((row) => row.contestantId === this.contestant?.id)?.mark ?? this.contestant?.method ?? 'base');
 
-  /** Once for each way of holding the base. */
-  async measureDifference(signal: AbortSignal): Promise<void> {
+  /** Once for each way of holding the base. `runtime` is what answered: web-llm, or our engine where it was asked for in vain. */
+  async measureDifference(runtime: Runtime, signal: AbortSignal): Promise<void> {
     const { contestant } = this;
-    const held = models.status?.storage;
-    // Web-llm has the numbers of the model's files.
-    if (this.runtime === 'webllm') return;
+    const held = runtime === 'webllm' ? runtime : models.status?.storage;
     if (contestant?.adapterId === undefined || held === undefined || this.#measuredOn === held) return;
-    this.difference = await engine().heldDifference(contestant.id, signal);
+    this.difference = await engine().heldDifference(contestant.id, signal, runtime);
     if (!signal.aborted) this.#measuredOn = held;
   }
 }
@@ -130,7 +128,10 @@ class ChatState {
             if (answer === undefined || signal.aborted) continue;
             await this.#answer(column, answer, conversation(earlier, column, question), signal, onProgress);
           }
-          for (const column of columns) if (!signal.aborted) await column.measureDifference(signal);
+          for (const column of columns) {
+            const reply = answers.get(column.id)?.reply;
+            if (reply !== undefined && !signal.aborted) await column.measureDifference(reply.runtime, signal);
+          }
           return signal.aborted;
         });
         if (runtime === 'webllm') await runtimes.refresh();
