@@ -24,11 +24,13 @@ test('a folder of MLC is kept as it is, answers, trains and is there after a rel
   await expect(needed).toContainText('2 layers, widths 64 and 128, 288 tokens, q4f32_1');
   await expect(needed).toContainText('web-llm-models/v0_2_86/base');
   await expect(needed).toContainText('npm run webllm:library -- MODEL_DIR OUT.wasm --quantization q4f32_1');
+  await picture(page, 'mlc-found');
   await page.getByLabel('Name').fill('Shards');
   await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
   const row = page.getByRole('row', { name: /Shards/ });
   await expect(row).toContainText('on the GPU', { timeout: 60_000 });
   await expect(row).toContainText('Q4F32_1');
+  await picture(page, 'mlc-kept');
   await pasteRows(page);
   await goTo(page, 'Train');
   await setSetting(page, /epochs/, '2');
@@ -40,7 +42,7 @@ test('a folder of MLC is kept as it is, answers, trains and is there after a rel
   expect(before[0]).not.toBe('');
   await page.reload();
   await goTo(page, 'Chat');
-  await page.getByLabel('Temperature').fill('0');
+  await page.getByRole('button', { name: 'Start anew' }).click();
   expect(await ask(page, 'Where?')).toEqual(before);
 });
 
@@ -55,6 +57,7 @@ test('shards that are missing or were changed are named, and nothing is kept', a
       filesOf(copy).filter((file) => !file.endsWith('.bin')),
     );
     await expectCode(page, 'mlc/shards-missing');
+    await picture(page, 'mlc-shards-missing');
     const shard = path.join(copy, 'params_shard_0.bin');
     writeFileSync(shard, readFileSync(shard).subarray(0, 1000));
     await page.setInputFiles('[data-pick="files"]', filesOf(copy));
@@ -83,6 +86,7 @@ test('what ends an answer and how a chat is laid out are asked where nothing say
     await picture(page, 'mlc-question');
     await page.getByRole('button', { name: 'Go on with this' }).click();
     await expectCode(page, 'mlc/no-layout');
+    await picture(page, 'mlc-question-layout');
     await page.getByLabel('How a chat is laid out').selectOption({ label: 'None: each message on a line of its own' });
     await page.getByRole('button', { name: 'Go on with this' }).click();
     await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();

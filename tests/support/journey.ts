@@ -85,6 +85,10 @@ export async function trainAndTakeAway(page: Page, journey: Journey): Promise<vo
     await goTo(page, 'Train');
     await expect(page.getByText('The last run kept its checkpoint')).toBeVisible();
     await goTo(page, 'Chat');
+    const said = page.locator('.turn').last();
+    await expect(said.locator('.you')).toContainText(question);
+    expect((await said.locator('[data-answer]').allTextContents()).map((text) => text.trim())[1]).toBe(learned);
+    await page.getByRole('button', { name: 'Start anew' }).click();
     expect((await ask(page, question))[1]).toBe(learned);
   });
 
@@ -105,6 +109,8 @@ export async function trainAndTakeAway(page: Page, journey: Journey): Promise<vo
       await expect(page.getByRole('heading', { name: /is on the board\.$/ })).toBeVisible();
       await page.reload();
       await goTo(page, 'Chat');
+      // A new conversation begins with the newest contestant: the one that came back.
+      await page.getByRole('button', { name: 'Start anew' }).click();
       const answers = await ask(page, question);
       expect(answers).toHaveLength(2);
       expect(answers[1]).toBe(learned);

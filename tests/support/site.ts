@@ -81,6 +81,8 @@ export async function trainAndWait(page: Page, seconds = 150): Promise<void> {
 
 /** Sends a message in Chat, greedily, and returns what each column answered. */
 export async function ask(page: Page, question: string): Promise<string[]> {
+  // What was said before a reload stands there again.
+  await expect(page.locator('.talk')).toHaveAttribute('aria-busy', 'false');
   await page.getByLabel('Temperature').fill('0');
   const turns = page.locator('.turn');
   const before = await turns.count();
