@@ -46,6 +46,8 @@ export interface BoardOptions {
   readonly contestants: readonly BoardContestant[];
   /** By contestant id, of this split. */
   readonly results: ReadonlyMap<string, BoardResult>;
+  /** The same of the runtime whose scores are not shown (`byRuntime`). */
+  readonly others?: ReadonlyMap<string, BoardResult>;
   /** What is in force now; other results are stale. `modelId` is the model in use, or absent: then a result counts under its contestant's own model. */
   readonly now: Omit<MeasuredUnder, 'longestAnswer' | 'modelId'> & { readonly modelId?: string | undefined };
   /** The longest answer in force under a prompt, in tokens; undefined where no model is loaded to count them. */
@@ -78,6 +80,16 @@ export function staleReason(
   const longest = options.longestAnswer(contestant.prompt);
   if (longest !== undefined && result.longestAnswer !== longest) return 'measured with another longest answer';
   return undefined;
+}
+
+/** Of one contestant's results, the newest of each runtime: that of the chosen one first, where there is one. */
+export function byRuntime<R extends { readonly runtime?: Runtime | undefined; readonly measuredAt: number }>(
+  results: readonly R[],
+  chosen: Runtime,
+): readonly R[] {
+  const newest = new Map<Runtime, R>();
+  for (const result of results.toSorted((a, b) => a.measuredAt - b.measuredAt)) newest.set(result.runtime ?? 'engine', result);
+  return [...newest].toSorted(([a], [b]) => Number(b === chosen) - Number(a === chosen)).map(([, result]) => result);
 }
 
 /** Mean with its 95 % interval: Wilson's for scores of 0 or 1, else a bootstrap drawn by seed. Undefined without rows: nothing measured is not 0. */
@@ -157,6 +169,11 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     seconds: cost.seconds,
   };
   const isBase = contestant.method === 'base';
+  const other = options.others?.get(contestant.id);
+  const otherScore =
+    other === undefined || staleReason(contestant, other, options) !== undefined
+      ? undefined
+      : scoreOf(other.rows, metric, split, seed, other.runtime);
   const score =
     result === undefined || result.metricId !== metric.id ? undefined : scoreOf(result.rows, metric, split, seed, result.runtime);
   if (result === undefined || score === undefined) return { row: { ...base, state: busy ?? (stale ? 'stale' : 'none'), notes }, isBase };
@@ -178,6 +195,7 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
     ...(unfair ? { unfair } : {}),
     state: busy ?? (stale !== undefined ? 'stale' : result.complete ? 'done' : 'partial'),
     score,
+    ...(otherScore === undefined ? {} : { otherScore }),
     ...(metric.binary ? { passed: result.rows.filter((r) => r.score === 1).length } : {}),
     ...(result.seconds > 0 ? { tokensPerSecond: written / result.seconds } : {}),
     cutReplies: cut,

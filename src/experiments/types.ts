@@ -100,6 +100,8 @@ export interface BoardRow {
   /** 'stale': rows, metric or model changed since it was measured; 'partial': stopped before the end. */
   readonly state: 'done' | 'partial' | 'stale' | 'none' | 'fitting' | 'scoring' | 'failed';
   readonly score?: Score;
+  /** What the other runtime's answers scored, where they count too; nothing is compared with it. */
+  readonly otherScore?: Score;
   /** How many rows scored 1, for metrics of 0 or 1. */
   readonly passed?: number;
   readonly againstBase?: Paired;

@@ -327,11 +327,13 @@ export interface EngineApi {
   ): Promise<readonly { readonly contestantId: string; readonly code: string; readonly text: string }[]>;
   /** Opens the test, once for all; what is made afterwards is marked. */
   openTest(taskId: string): Promise<void>;
-  board(taskId: string, split: Split): Promise<Board>;
+  /** Where a contestant was answered by both runtimes, the score of `runtime` (absent: our engine) is shown and compared, and the other one is named. */
+  board(taskId: string, split: Split, runtime?: Runtime): Promise<Board>;
   compare(
     contestantId: string,
     againstId: string,
     split: Split,
+    runtime?: Runtime,
   ): Promise<{ readonly paired: Paired; readonly examples: readonly ExampleComparison[] }>;
   deleteContestant(contestantId: string): Promise<number>;
 

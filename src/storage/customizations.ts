@@ -1,5 +1,5 @@
 // What stands on boards: contestants, how they answered, and the adapters of those with trained weights.
-import type { Split } from '../experiments/types.ts';
+import type { Runtime, Split } from '../experiments/types.ts';
 import { AppError } from '../lib/error.ts';
 import { notify } from './changes.ts';
 import { restore } from './restore.ts';
@@ -49,11 +49,16 @@ export async function deleteContestantRecords(id: string): Promise<void> {
   for (const store of ['contestants', 'results', 'adapters'] as const) notify(store, id);
 }
 
-export function resultId(contestantId: string, split: Split): string {
-  return `${contestantId} ${split}`;
+/** One a contestant, split and runtime. Our engine's has no runtime in its id: so they were named before there was another one. */
+export function resultId(contestantId: string, split: Split, runtime: Runtime = 'engine'): string {
+  return `${contestantId} ${split}${runtime === 'engine' ? '' : ` ${runtime}`}`;
 }
-export function readResult(contestantId: string, split: Split): Promise<ResultRecord | undefined> {
-  return readOne('results', resultId(contestantId, split));
+/** How a contestant answered a split, once for each runtime that did. An older one of web-llm may lie where our engine's lies now. */
+export async function readResults(contestantId: string, split: Split): Promise<ResultRecord[]> {
+  const found = await Promise.all(
+    (['engine', 'webllm'] as const).map((runtime) => readOne('results', resultId(contestantId, split, runtime))),
+  );
+  return found.filter((result) => result !== undefined);
 }
 export async function listResults(taskId: string, split?: Split): Promise<ResultRecord[]> {
   const results = await readByTask('results', taskId);

@@ -1,11 +1,11 @@
 // The model of the site in web-llm, in the app: prepared, asked, scored with what was trained here and left again, with every other origin blocked.
 import path from 'node:path';
-import { expect, type Locator, type Page, test } from '@playwright/test';
+import { expect, type Page, test } from '@playwright/test';
 import { expectCode, kept, openSite, smallModel } from '../support/screens.ts';
 import { addModel, boardRow, goTo, pasteRows, ROWS, setSetting, trainAndWait } from '../support/site.ts';
 import { watchTraffic } from '../support/traffic.ts';
+import { answerBy, askLong, bringLibrary, columnOf, intoWebllm, runsIn } from '../support/webllm.ts';
 
-const QUESTION = 'Who lives in the red house?';
 const FEW_ROWS = ROWS.split('\n').slice(0, 8).join('\n');
 const LIBRARIES = path.resolve(import.meta.dirname, '../webllm/libraries');
 const SITE_LIBRARY = path.resolve(import.meta.dirname, '../../public/models/vale-micro/webllm/vale-micro-q0f32-software.wasm.gz');
@@ -19,14 +19,6 @@ async function offline(page: Page, origin: string): Promise<readonly string[]> {
   return watchTraffic(page.context(), origin).foreign;
 }
 
-const runsIn = (page: Page): Locator => page.getByRole('row', { name: /Runs in/ });
-async function intoWebllm(page: Page, row = runsIn(page)): Promise<void> {
-  await row.getByRole('button', { name: 'Load into web-llm' }).click();
-  await expect(row).toContainText('loaded now', { timeout: 240_000 });
-}
-async function answerBy(page: Page, column: number, runtime: 'web-llm' | 'our engine'): Promise<void> {
-  await page.getByLabel('Runs in').nth(column).selectOption({ label: runtime });
-}
 /** Puts another result of the self-test where the one of this device is remembered, and gives that back. */
 function rememberSelfTest(page: Page, value: string): Promise<string> {
   return page.evaluate(async (planted) => {
@@ -45,17 +37,6 @@ function rememberSelfTest(page: Page, value: string): Promise<string> {
     return found.value;
   }, value);
 }
-const columnOf = (page: Page, column: number): Locator => page.locator('.turn').last().locator('article').nth(column);
-/** Asks every column, greedily. A first adapter in web-llm waits for the self-test. */
-async function askLong(page: Page): Promise<string[]> {
-  await page.getByLabel('Temperature').fill('0');
-  await page.getByLabel(/^Message/).fill(QUESTION);
-  await page.keyboard.press('Control+Enter');
-  await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 240_000 });
-  const answers = await page.locator('.turn').last().locator('[data-answer]').allTextContents();
-  return answers.map((text) => text.trim());
-}
-
 test('the model of the site answers and is scored in web-llm, with what was trained here, and trains again', async ({ page, baseURL }) => {
   test.setTimeout(900_000);
   const foreign = await offline(page, baseURL ?? '');
@@ -145,6 +126,20 @@ test('the model of the site answers and is scored in web-llm, with what was trai
     await expect(boardRow(page, 'LoRA')).toContainText(/Better|Worse|Cannot tell/);
     await expect(boardRow(page, 'LoRA')).not.toContainText('across two runtimes');
     await expect(page.getByText('greedy decoding, answered by web-llm')).toBeVisible();
+    // Both scores stand: that of the chosen runtime is shown and compared, the other one is named.
+    for (const [chosen, other] of [
+      ['our engine', 'web-llm'],
+      ['web-llm', 'our engine'],
+    ] as const) {
+      await page
+        .getByRole('group', { name: /^Whose scores are shown/ })
+        .getByRole('radio', { name: chosen })
+        .check();
+      await expect(page.getByText(`greedy decoding, answered by ${chosen}`)).toBeVisible();
+      for (const name of ['Base', 'LoRA'])
+        await expect(boardRow(page, name).locator('.val')).toHaveText(new RegExp(`by ${chosen}.*by ${other}`, 's'));
+      await expect(boardRow(page, 'LoRA')).not.toContainText('across two runtimes');
+    }
   });
 
   await test.step('it leaves web-llm, what was kept for it is freed, and it trains again', async () => {
@@ -221,9 +216,7 @@ test('where the GPU has no room for both, one leaves for the other, says so, and
   });
   await page.goto('/');
   await addModel(page, smallModel());
-  await page.setInputFiles('[data-pick="library"]', path.join(LIBRARIES, 'llama-q0f32.wasm.gz'));
-  await page.getByRole('button', { name: /^Make the copy, / }).click();
-  await expect(runsIn(page)).toContainText('of GPU memory', { timeout: 60_000 });
+  await bringLibrary(page, path.join(LIBRARIES, 'llama-q0f32.wasm.gz'));
   await pasteRows(page, FEW_ROWS);
   await goTo(page, 'Chat');
   await page.getByLabel('Longest answer').fill('6');

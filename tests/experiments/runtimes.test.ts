@@ -1,6 +1,6 @@
 // Two runtimes on one board, and another one than our engine that answers rows.
 import { expect, test } from 'vitest';
-import { type BoardContestant, buildBoard } from '../../src/experiments/board.ts';
+import { type BoardContestant, buildBoard, byRuntime } from '../../src/experiments/board.ts';
 import { evaluate } from '../../src/experiments/runner.ts';
 import type { RowResult, Runtime } from '../../src/experiments/types.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
@@ -48,6 +48,45 @@ test('a verdict across two runtimes is marked, one within a runtime is not, and 
     expect(against?.acrossRuntimes, `${base} against ${lora}`).toBe(mixed ? true : undefined);
     expect(board.finding.endsWith('They were answered by two runtimes.')).toBe(mixed);
   }
+});
+
+test('scores of two runtimes both stand: the chosen one is compared, the other is named, and a stale one is not', () => {
+  const at = (ones: number, runtime: Runtime | undefined, measuredAt: number, version = 1) => ({
+    ...{ ...under, datasetVersion: version, rows: rows(ones), complete: true, seconds: 1, measuredAt },
+    ...(runtime === undefined ? {} : { runtime }),
+  });
+  const all = { base: [at(2, undefined, 1), at(3, 'webllm', 2)], LoRA: [at(9, 'webllm', 1), at(11, 'engine', 4), at(10, 'webllm', 3)] };
+  const boardBy = (chosen: Runtime, results: Readonly<Record<string, readonly ReturnType<typeof at>[]>>) => {
+    const placed = (place: number) =>
+      new Map(
+        Object.entries(results).flatMap(([id, own]) => {
+          const result = byRuntime(own, chosen)[place];
+          return result === undefined ? [] : [[id, result] as const];
+        }),
+      );
+    const { rows: shown } = buildBoard({
+      ...{ taskId: 't', split: 'validation', metric: exactMatch, contestants: [who('base', 'base'), who('LoRA', 'lora')] },
+      ...{ results: placed(0), others: placed(1), now: under, longestAnswer: () => 12, exampleIds: IDS, seed: 7 },
+      mark: (method: string) => method,
+    });
+    return shown.map(({ name, score, otherScore, againstBase }) => [
+      name,
+      ...[score, otherScore].map((one) => one && `${Math.round(one.mean * 12)} by ${one.runtime}`),
+      againstBase?.acrossRuntimes,
+    ]);
+  };
+  expect(boardBy('engine', all)).toEqual([
+    ['LoRA', '11 by engine', '10 by webllm', undefined],
+    ['base', '2 by engine', '3 by webllm', undefined],
+  ]);
+  expect(boardBy('webllm', all)).toEqual([
+    ['LoRA', '10 by webllm', '11 by engine', undefined],
+    ['base', '3 by webllm', '2 by engine', undefined],
+  ]);
+  // One that was answered by the other alone stands there all the same, and a verdict across them is marked.
+  expect(boardBy('engine', { base: all.base, LoRA: [at(10, 'webllm', 3)] })[0]).toEqual(['LoRA', '10 by webllm', undefined, true]);
+  const stale = { base: all.base, LoRA: [at(11, 'engine', 4), at(10, 'webllm', 3, 0)] };
+  expect(boardBy('engine', stale)[0]).toEqual(['LoRA', '11 by engine', undefined, undefined]);
 });
 
 test('rows are answered by whoever generates, one after the other, and an abort keeps what is done', async () => {

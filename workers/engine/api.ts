@@ -91,9 +91,9 @@ export function engineApi(session: Session): EngineApi {
     savePrompt: async (taskId, prompt, name) => (await contestants()).savePrompt(session, taskId, prompt, name),
     measure: async (...args) => (await measuring()).measure(session, ...args),
     openTest: async (taskId) => (await contestants()).openTest(taskId),
-    async board(taskId, split) {
+    async board(taskId, split, runtime) {
       await recovered;
-      return (await contestants()).board(session, taskId, split);
+      return (await contestants()).board(session, taskId, split, runtime);
     },
     compare: async (...args) => (await contestants()).compare(...args),
     deleteContestant: async (contestantId) => (await contestants()).deleteContestant(session, contestantId),

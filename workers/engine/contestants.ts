@@ -1,5 +1,5 @@
 // Who stands on a task's board, and the board itself.
-import { type BoardResult, buildBoard } from '../../src/experiments/board.ts';
+import { type BoardResult, buildBoard, byRuntime } from '../../src/experiments/board.ts';
 import { acrossRuntimes, compareExamples, compareTwo } from '../../src/experiments/compare.ts';
 import { extraTokens } from '../../src/experiments/runner.ts';
 import { metIn } from '../../src/experiments/seen.ts';
@@ -16,7 +16,7 @@ import {
   listContestants,
   listResults,
   needContestant,
-  readResult,
+  readResults,
   saveContestant,
 } from '../../src/storage/customizations.ts';
 import { readRun } from '../../src/storage/runs.ts';
@@ -123,7 +123,7 @@ export async function openTest(taskId: string): Promise<void> {
   await updateTask(taskId, (task) => ({ ...task, testOpenedAt: task.testOpenedAt ?? Date.now() }));
 }
 
-export async function board(session: Session, taskId: string, split: Split): Promise<Board> {
+export async function board(session: Session, taskId: string, split: Split, runtime: Runtime = 'engine'): Promise<Board> {
   const data = await readTaskData(taskId);
   const { task, record, metric } = data;
   const [contestants, results] = await Promise.all([listContestants(taskId), listResults(taskId, split)]);
@@ -134,12 +134,23 @@ export async function board(session: Session, taskId: string, split: Split): Pro
   if (job?.kind === 'measuring' && job.contestantId !== undefined) busy.set(job.contestantId, 'scoring');
   const rows = splitOf(data, split);
   const marks = new Map(methods.map((method) => [method.id, method.mark]));
+  const placed = (place: number): Map<string, BoardResult> =>
+    new Map(
+      contestants.flatMap(({ id }) => {
+        const result = byRuntime(
+          results.filter(({ contestantId }) => contestantId === id),
+          runtime,
+        )[place];
+        return result === undefined ? [] : [[id, { ...result, held: heldBy.get(result.id) }] as const];
+      }),
+    );
   return buildBoard({
     taskId,
     split,
     metric,
     contestants,
-    results: new Map(results.map((result) => [result.contestantId, { ...result, held: heldBy.get(result.id) }])),
+    results: placed(0),
+    others: placed(1),
     now: { metricId: task.metricId, modelId, datasetVersion: record.version, splitSeed: task.seed, shares: task.shares },
     longestAnswer: (prompt) =>
       loaded === undefined || loaded.record.id !== modelId ? undefined : longestAnswerOf(data, loaded.renderer, prompt),
@@ -171,10 +182,17 @@ async function heldWays(results: readonly ResultRecord[]): Promise<ReadonlyMap<s
   );
 }
 
-export async function compare(contestantId: string, againstId: string, split: Split): ReturnType<EngineApi['compare']> {
+export async function compare(
+  contestantId: string,
+  againstId: string,
+  split: Split,
+  runtime: Runtime = 'engine',
+): ReturnType<EngineApi['compare']> {
   const [contestant, against] = await Promise.all([needContestant(contestantId), needContestant(againstId)]);
   const data = await readTaskData(contestant.taskId);
-  const [after, before] = await Promise.all([readResult(contestant.id, split), readResult(against.id, split)]);
+  const [[after], [before]] = await Promise.all(
+    [contestant, against].map(async ({ id }) => byRuntime(await readResults(id, split), runtime)),
+  );
   const numbers = new Map(data.record.rows.map(({ id }, i) => [id, i + 1]));
   const rows = splitOf(data, split).map((example) => ({ example, number: numbers.get(example.id) ?? 0 }));
   const [earlier, later] = [before?.rows ?? [], after?.rows ?? []];

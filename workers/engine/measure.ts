@@ -5,7 +5,7 @@ import { type Answerer, evaluate, extraTokens } from '../../src/experiments/runn
 import type { RowResult, Runtime, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import type { EngineApi, Progress } from '../../src/rpc/contract.ts';
-import { listContestants, needContestant, readResult, resultId, saveContestant, saveResult } from '../../src/storage/customizations.ts';
+import { listContestants, needContestant, readResults, resultId, saveContestant, saveResult } from '../../src/storage/customizations.ts';
 import type { ContestantRecord, ResultRecord } from '../../src/storage/types.ts';
 import { patchOf } from './adapters.ts';
 import { clock } from './progress.ts';
@@ -94,16 +94,15 @@ async function measureOne(
     runtime,
     heldAs,
   };
-  const before = await readResult(contestant.id, split);
-  const goOn = before !== undefined && !before.complete && sameConditions(before, conditions);
-  const done: RowResult[] = goOn ? [...before.rows] : [];
-  const secondsBefore = goOn ? before.seconds : 0;
+  const before = (await readResults(contestant.id, split)).find((result) => !result.complete && sameConditions(result, conditions));
+  const done: RowResult[] = [...(before?.rows ?? [])];
+  const secondsBefore = before?.seconds ?? 0;
   const answered = new Set(done.map(({ exampleId }) => exampleId));
   const open = rows.filter(({ id }) => !answered.has(id));
 
   const started = performance.now();
   const recordNow = (complete: boolean): ResultRecord => ({
-    id: resultId(contestant.id, split),
+    id: resultId(contestant.id, split, runtime),
     contestantId: contestant.id,
     taskId: contestant.taskId,
     split,

@@ -25,7 +25,7 @@ class BoardState {
   againstId = $state.raw<string | undefined>();
   comparison = $state.raw<Comparison | undefined>();
   sort = $state<SortKey>('score');
-  /** What answers the rows that are measured next. */
+  /** Whose scores are shown where both have answered, and what answers the rows that are measured next. */
   runtime = $state<Runtime>('engine');
   /** Asked of web-llm and answered by our engine, and why. */
   inOurs = $state.raw<readonly { readonly name: string; readonly code: string; readonly text: string }[]>([]);
@@ -55,10 +55,10 @@ class BoardState {
   async #read(): Promise<void> {
     const taskId = this.#taskId;
     if (taskId === undefined) return;
-    const split = this.split;
-    const left = () => taskId !== this.#taskId || split !== this.split;
+    const { split, runtime } = this;
+    const left = () => taskId !== this.#taskId || split !== this.split || runtime !== this.runtime;
     try {
-      const board = await engine().board(taskId, split);
+      const board = await engine().board(taskId, split, runtime);
       if (left()) return;
       this.board = board;
       this.error = undefined;
@@ -96,12 +96,17 @@ class BoardState {
     if (contestantId === undefined || againstId === undefined) return;
     const row = this.board?.rows.find((r) => r.contestantId === contestantId);
     if (row?.score === undefined) return;
-    const made = await engine().compare(contestantId, againstId, this.split);
+    const made = await engine().compare(contestantId, againstId, this.split, this.runtime);
     if (this.openedId === contestantId && (this.againstId ?? contestantId) === againstId)
       this.comparison = { contestantId, againstId, ...made };
   }
 
-  /** Measures these contestants on the split that is shown: loads the task's model first where it is not on the GPU. */
+  /** Shows the scores of this runtime's answers, and has it answer what is measured next. */
+  answerBy(runtime: Runtime): Promise<void> {
+    this.runtime = runtime;
+    return this.refresh();
+  }
+  /** Measures these contestants on the split that is shown: loads the task's model first where it is not there. What this runtime scored is shown from then on. */
   async measure(rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[], runtime = this.runtime): Promise<void> {
     const task = tasks.current;
     const first = rows[0];
@@ -110,6 +115,7 @@ class BoardState {
     this.inOurs = [];
     try {
       if (task.modelId !== undefined && !(await runtimes.useIn(runtime, task.modelId))) return;
+      this.runtime = runtime;
       const inOurs = await job.run(
         {
           kind: 'measuring',
