@@ -1,4 +1,5 @@
 // MLC's folders: read, refused, written.
+import { createHash } from 'node:crypto';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { describe, expect, test } from 'vitest';
 import { memorySource } from '../../src/formats/bytes.ts';
@@ -6,7 +7,7 @@ import { openHuggingFace } from '../../src/formats/hf-source.ts';
 import { openMlc } from '../../src/formats/mlc-source.ts';
 import { type MlcFile, type MlcWriteOptions, mlcBytes, mlcChatConfig, mlcTokenizerFiles, writeMlc } from '../../src/formats/mlc-write.ts';
 import { openModel } from '../../src/formats/open-model.ts';
-import { toF32 } from '../../src/formats/quant.ts';
+import { toF16Packed, toF32 } from '../../src/formats/quant.ts';
 import type { ByteSource, ModelSource } from '../../src/formats/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import { seededRandom } from '../../src/lib/random.ts';
@@ -150,6 +151,49 @@ describe('written', () => {
     expect(await weights(back)).toEqual(await weights(source));
   });
 
+  /** The same shards with 16 bits a number, as MLC's own program writes q0f16. */
+  function halved(files: Files): Files {
+    const json = JSON.parse(new TextDecoder().decode(files.get('tensor-cache.json')));
+    const made = new Map(files);
+    for (const entry of json.records) {
+      const old = files.get(entry.dataPath) ?? new Uint8Array();
+      const parts = entry.records.map(({ byteOffset, nbytes }: { byteOffset: number; nbytes: number }) => {
+        const packed = toF16Packed(old.slice(byteOffset, byteOffset + nbytes), 'f32', nbytes / 4);
+        return new Uint8Array(packed.buffer, packed.byteOffset, nbytes / 2);
+      });
+      let at = 0;
+      entry.records.forEach((record: object, i: number) => {
+        Object.assign(record, { dtype: 'float16', format: 'raw', nbytes: parts[i].length, byteOffset: at });
+        at += parts[i].length;
+      });
+      const shard = Buffer.concat(parts);
+      made.set(entry.dataPath, new Uint8Array(shard));
+      Object.assign(entry, { nbytes: at, md5sum: createHash('md5').update(shard).digest('hex') });
+    }
+    made.set('tensor-cache.json', new TextEncoder().encode(JSON.stringify(json)));
+    return edit(made, 'mlc-chat-config.json', '"q0f32"', '"q0f16"');
+  }
+  test.each([
+    ['q0f16', 2 ** -11, 2 ** -25],
+    ['q0f32 as MLC writes it, its numbers in bf16', 2 ** -8, 0],
+  ] as const)('%s is held as it is, its fused rows apart', async (kind, relative, absolute) => {
+    const source = await llama();
+    const floats = kind === 'q0f16' ? 'f32' : 'bf16';
+    const files = asFiles(await written(source, { quantization: 'q0f32', floats }));
+    const back = await openModel(sources(kind === 'q0f16' ? halved(files) : files));
+    await back.verify?.();
+    const type = kind === 'q0f16' ? 'f16' : 'bf16';
+    expect(new Set(back.tensorInfos.map(({ dtype }) => dtype))).toEqual(new Set([type]));
+    const [got, wanted] = [await weights(back), await weights(source)];
+    expect([...got.keys()].sort()).toEqual([...wanted.keys()].sort());
+    // Rounded to 11 or 8 bits, and no row in the place of another.
+    for (const [name, values] of wanted) {
+      const found = got.get(name) ?? new Float32Array();
+      const wrong = values.findIndex((value, i) => !(Math.abs(found[i] - value) <= Math.abs(value) * relative + absolute));
+      expect(wrong, name).toBe(-1);
+    }
+  });
+
   test('q4f32_1 with f32 scales is within half a step of its source everywhere', async () => {
     const source = await llama();
     const options = { quantization: 'q4f32_1', floats: 'f32' } as const;
@@ -162,7 +206,8 @@ describe('written', () => {
       else
         for (let g = 0; g < values.length; g += 32) {
           const step = Math.max(...values.subarray(g, g + 32).map(Math.abs)) / 7;
-          for (let i = g; i < g + 32; i++) expect(Math.abs(got[i] - values[i])).toBeLessThanOrEqual(step * 0.5001);
+          const wrong = values.subarray(g, g + 32).findIndex((value, i) => !(Math.abs(got[g + i] - value) <= step * 0.5001));
+          expect(wrong, `${name} from ${g} on`).toBe(-1);
         }
     }
   });
