@@ -1,11 +1,12 @@
 // One reply: a contestant's words around the conversation, its weights at a strength, text as it comes.
 import type { Sampling } from '../../src/engine/types.ts';
 import type { Runtime } from '../../src/experiments/types.ts';
+import { AppError } from '../../src/lib/error.ts';
 import { composeMessages } from '../../src/methods/compose.ts';
 import { emptyPrompt } from '../../src/methods/types.ts';
 import type { ChatReply, ChatRequest, Progress } from '../../src/rpc/contract.ts';
 import { needContestant } from '../../src/storage/customizations.ts';
-import { readModel, saveModel } from '../../src/storage/models.ts';
+import { updateModel } from '../../src/storage/models.ts';
 import { patchOf } from './adapters.ts';
 import { exclusive, needLoaded, ownPlace, type Session } from './session.ts';
 import { createTextStream } from './text-stream.ts';
@@ -87,6 +88,8 @@ async function reply(
 /** Shorter answers say more of the start than of the rate. */
 const TELLING_TOKENS = 8;
 async function rememberSpeed(modelId: string, runtime: Runtime, tokensPerSecond: number): Promise<void> {
-  const record = await readModel(modelId);
-  if (record !== undefined) await saveModel({ ...record, speeds: { ...record.speeds, [runtime]: tokensPerSecond } });
+  await updateModel(modelId, (model) => ({ ...model, speeds: { ...model.speeds, [runtime]: tokensPerSecond } })).catch((error: unknown) => {
+    // Deleted meanwhile: there is nothing to remember it by.
+    if (!(error instanceof AppError) || error.code !== 'model/missing') throw error;
+  });
 }

@@ -9,7 +9,7 @@ import type { ModelInspection, ModelStatus, PickedFile, Progress, StorageChoice 
 import { storingBlobs } from '../../src/storage/blob-writer.ts';
 import { freeUnreferenced, openBlob } from '../../src/storage/blobs.ts';
 import { storageFull } from '../../src/storage/errors.ts';
-import { deleteModelRecord, needModel, readModel, saveModel } from '../../src/storage/models.ts';
+import { deleteModelRecord, needModel, readModel, saveModel, updateModel } from '../../src/storage/models.ts';
 import type { ModelRecord } from '../../src/storage/types.ts';
 import { createPromptRenderer } from '../../src/text/prompt.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
@@ -197,7 +197,7 @@ export async function loadModel(
   const record = await needModel(id);
   return exclusive(session, { kind: 'loading', what: `${record.name} is being loaded` }, async () => {
     const { engine } = await bringOntoGpu(session, record, record.storage, onProgress, signal);
-    await saveModel({ ...(await needModel(id)), lastUsedAt: Date.now() });
+    await updateModel(id, (model) => ({ ...model, lastUsedAt: Date.now() }));
     return statusOf(session) ?? { modelId: id, storage: record.storage, memory: engine.memory, context: engine.config.context };
   });
 }

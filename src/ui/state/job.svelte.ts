@@ -1,4 +1,4 @@
-import { isAbort } from '../../lib/error.ts';
+import { AppError, isAbort } from '../../lib/error.ts';
 import type { Progress } from '../../rpc/contract.ts';
 import { elsewhere } from './elsewhere.svelte.ts';
 import { live } from './live.svelte.ts';
@@ -37,7 +37,12 @@ class JobState {
     spec: JobSpec,
     work: (signal: AbortSignal, onProgress: (p: Progress & { readonly contestantId?: string }) => void) => Promise<T>,
   ): Promise<T | undefined> {
-    if (this.current !== undefined) throw new Error(`${spec.name} was started while ${this.current.name} runs.`);
+    if (this.current !== undefined) {
+      throw new AppError('engine/busy', `${VERBS[this.current.kind]} ${this.current.name} goes on. ${spec.name} was not begun.`, {
+        why: 'One thing is done at a time, so that each is as fast as it can be and repeatable.',
+        fix: 'Wait until it is done, or stop it.',
+      });
+    }
     const controller = new AbortController();
     this.#controller = controller;
     this.current = spec;

@@ -4,7 +4,7 @@ import { AppError } from '../../lib/error.ts';
 import type { ModelStatus } from '../../rpc/contract.ts';
 import type { LostRecords } from '../../storage/backup.ts';
 import { onChange } from '../../storage/changes.ts';
-import { listModels, saveModel } from '../../storage/models.ts';
+import { listModels, updateModel } from '../../storage/models.ts';
 import { onUnreadable, type Unreadable, unreadableRecords } from '../../storage/restore.ts';
 import type { ModelRecord } from '../../storage/types.ts';
 import { job } from './job.svelte.ts';
@@ -77,21 +77,30 @@ class ModelsState {
     if (this.status?.modelId === modelId) return true;
     const model = this.list.find(({ id }) => id === modelId);
     const name = model?.name ?? 'the model';
-    const status = await job.run({ kind: 'loading', name, href: '#/models', stopLabel: 'Stop loading' }, (signal, onProgress) => {
-      // Shown from the press on: the first bytes of a large file can take a moment.
-      onProgress({ what: `Loading ${name}`, done: 0, total: model?.bytes ?? 0, unit: 'bytes' });
-      return engine().loadModel(modelId, onProgress, signal);
-    });
-    await this.refreshStatus();
-    return status !== undefined;
+    try {
+      const spec = { kind: 'loading', name, href: '#/models', stopLabel: 'Stop loading' } as const;
+      const there = await job.run(spec, async (signal, onProgress) => {
+        // Shown from the press on: the first bytes of a large file can take a moment.
+        onProgress({ what: `Loading ${name}`, done: 0, total: model?.bytes ?? 0, unit: 'bytes' });
+        await engine().loadModel(modelId, onProgress, signal);
+        // Stopped after its last bytes: it is there, and nothing is begun with it.
+        return !signal.aborted;
+      });
+      return there === true;
+    } finally {
+      // The model that was there has left, also for one that could not be loaded.
+      await this.refreshStatus();
+    }
   }
   /** Another way of holding a model from its next load on; it leaves the GPU where it is there. */
   async hold(model: ModelRecord, storage: StoragePlan): Promise<void> {
     const change = async (): Promise<void> => {
       if (this.status?.modelId === model.id) await this.release();
-      // What was measured was measured as it was held.
-      const { engine: _, ...speeds } = model.speeds ?? {};
-      await saveModel({ ...model, storage, speeds });
+      await updateModel(model.id, (now) => {
+        // What was measured was measured as it was held.
+        const { engine: _, ...speeds } = now.speeds ?? {};
+        return { ...now, storage, speeds };
+      });
       await this.refresh();
     };
     this.#changing = change();

@@ -56,7 +56,11 @@ class RuntimesState {
       stopLabel: 'Stop loading',
     } as const;
     try {
-      return (await job.run(spec, (signal, onProgress) => engine().loadWebllm(modelId, onProgress, signal))) !== undefined;
+      const there = await job.run(spec, async (signal, onProgress) => {
+        await engine().loadWebllm(modelId, onProgress, signal);
+        return !signal.aborted;
+      });
+      return there === true;
     } finally {
       await this.refresh();
     }
