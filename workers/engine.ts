@@ -3,13 +3,20 @@ import type { EngineApi, TemplateApi } from '../src/rpc/contract.ts';
 import { connect, serve } from '../src/rpc/rpc.ts';
 import { closeNetwork, startWorker } from '../src/rpc/start-worker.ts';
 import { engineApi } from './engine/api.ts';
+import { partMissing } from './engine/part.ts';
 import { createSession } from './engine/session.ts';
 import { createTemplateRenderer, type TemplateWorker } from './engine/templates.ts';
 import templateUrl from './template.ts?worker&url';
 
 function startTemplates(): TemplateWorker {
   const worker = startWorker(templateUrl, import.meta.url, 'maquette template');
-  return { connection: connect<TemplateApi>(worker), terminate: () => worker.terminate() };
+  const connection = connect<TemplateApi>(worker);
+  // Without it whoever asked would wait for ever.
+  worker.addEventListener('error', (event) => {
+    event.preventDefault();
+    connection.end(partMissing());
+  });
+  return { connection, terminate: () => worker.terminate() };
 }
 const session = createSession(navigator.gpu, createTemplateRenderer(startTemplates));
 serve<EngineApi>(engineApi(session));

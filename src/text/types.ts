@@ -20,6 +20,8 @@ export interface Tokenizer {
 
 /** Renders a model's own chat template. In the app this runs in a throw-away worker, since a template is a program from a stranger. */
 export interface TemplateRenderer {
+  /** Starts what renders, so that nothing is left to be fetched when it is needed. @throws 'app/part-missing' */
+  ready?(): Promise<void>;
   /** @throws 'template/failed', 'template/timeout', 'template/too-large' */
   render(source: string, context: TemplateContext): Promise<string>;
 }

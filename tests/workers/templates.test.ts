@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { AppError } from '../../src/lib/error.ts';
 import type { TemplateApi } from '../../src/rpc/contract.ts';
 import { connect, serve } from '../../src/rpc/rpc.ts';
 import { renderTemplate } from '../../src/text/chat-template.ts';
@@ -58,4 +59,21 @@ test("a template's own failure keeps its worker", async () => {
   await expect(render("{{ raise_exception('no system prompt') }}", context)).rejects.toMatchObject({ code: 'template/failed' });
   expect(await render('ok', context)).toBe('ok');
   expect([started, ended]).toEqual([1, 0]);
+});
+
+test('a worker whose program the site did not give is said to be missing, and the next render starts another one', async () => {
+  const missing = new AppError('app/part-missing', 'A part of this program could not be loaded.');
+  let tries = 0;
+  const { ready, render } = createTemplateRenderer(() => {
+    if (++tries > 2) return start();
+    const { port1, port2 } = new MessageChannel();
+    ports.push(port1, port2);
+    const connection = connect<TemplateApi>(port2);
+    setTimeout(() => connection.end(missing));
+    return { connection, terminate: () => void ended++ };
+  });
+  await expect(ready()).rejects.toBe(missing);
+  await expect(render('{{ messages[0].role }}', context)).rejects.toBe(missing);
+  expect(await render('{{ messages[0].role }}', context)).toBe('user');
+  expect([started, ended]).toEqual([1, 2]);
 });

@@ -27,9 +27,9 @@ const webllmFiles = () => part(() => import('./webllm-files.ts'));
 const trained = () => part(() => import('./keep-trained.ts'));
 
 /** With a model here a person may unplug the network: from then on nothing is read from the site. */
-function fetchAll(): void {
+function fetchAll({ templates }: Session): void {
   const all = [chats, columns, contestants, data, exporting, fitting, held, importing, measuring, models, plans, shots, trained];
-  void Promise.allSettled(all.map((load) => load()));
+  void Promise.allSettled([...all.map((load) => load()), templates.ready?.()]);
 }
 
 /** A run of a closed tab ends as stopped, its best kept; what it was handing to web-llm is taken away. */
@@ -63,7 +63,7 @@ export function engineApi(session: Session): EngineApi {
     importModel: async (...args) => (await models()).importModel(...args),
     async loadModel(modelId, onProgress, signal) {
       const status = await (await models()).loadModel(session, modelId, onProgress, signal);
-      fetchAll();
+      fetchAll(session);
       return status;
     },
     unloadModel: async () => (await models()).unloadModel(session),

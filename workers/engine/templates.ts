@@ -7,6 +7,8 @@ import type { TemplateRenderer } from '../../src/text/types.ts';
 /** An honest template takes a few milliseconds (reliability.md section 3, row 10). */
 export const RENDER_MS = 500;
 const MEMOIZED = 4096;
+/** After these a worker is of no use. */
+const ENDED = new Set(['template/timeout', 'app/part-missing']);
 
 export interface TemplateWorker {
   readonly connection: Connection<TemplateApi>;
@@ -14,28 +16,31 @@ export interface TemplateWorker {
 }
 
 /** @param start starts a fresh worker; called again after one was ended */
-export function createTemplateRenderer(start: () => TemplateWorker, limitMs = RENDER_MS): TemplateRenderer {
+export function createTemplateRenderer(start: () => TemplateWorker, limitMs = RENDER_MS): Required<TemplateRenderer> {
   let worker: TemplateWorker | undefined;
   const rendered = new Map<string, string>();
   // One after the other, so that a limit is the time of one render and not of those before it.
   let last: Promise<unknown> = Promise.resolve();
 
+  /** A worker that is of no use any more goes; the next render starts another one. */
+  function look(used: TemplateWorker, error: unknown): void {
+    if (!(error instanceof AppError) || !ENDED.has(error.code)) return;
+    used.terminate();
+    used.connection.end(error);
+    if (worker === used) worker = undefined;
+  }
   async function render(source: string, context: Parameters<TemplateRenderer['render']>[1]): Promise<string> {
     worker ??= start();
     const used = worker;
-    await used.connection.api.ready();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(timeout(limitMs)), limitMs);
-    });
     try {
+      await used.connection.api.ready();
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(timeout(limitMs)), limitMs);
+      });
       return await Promise.race([used.connection.api.render(source, context), late]);
     } catch (error) {
-      if (error instanceof AppError && error.code === 'template/timeout') {
-        used.terminate();
-        used.connection.end(error);
-        worker = undefined;
-      }
+      look(used, error);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -43,6 +48,14 @@ export function createTemplateRenderer(start: () => TemplateWorker, limitMs = RE
   }
 
   return {
+    async ready() {
+      worker ??= start();
+      const used = worker;
+      await used.connection.api.ready().catch((error: unknown) => {
+        look(used, error);
+        throw error;
+      });
+    },
     render(source, context) {
       const key = JSON.stringify([source, context]);
       const known = rendered.get(key);
