@@ -156,7 +156,9 @@ function entryOf(contestant: BoardContestant, options: BoardOptions): Entry {
   const chosenOn = contestant.chosenOnValidation ? (met?.chosen ?? (split === 'validation' ? n : 0)) : 0;
   if (chosenOn > 0) notes.push(`checkpoint chosen on ${chosenOn < n ? `${chosenOn} of ` : ''}these rows`);
   if (contestant.afterTestOpened) notes.push('made after the test was opened');
-  if (contestant.imported) notes.push('imported');
+  const unknown = contestant.imported && contestant.method !== 'prompt' && met?.chosen === undefined;
+  if (unknown) notes.push('imported: which rows it was trained on is not known, these may be among them');
+  else if (contestant.imported) notes.push('imported');
   const cost = contestant.cost;
   const base = {
     contestantId: contestant.id,

@@ -261,3 +261,21 @@ test('rows that were answered by the model held in two ways are marked, and so i
   expect(alike.rows.flatMap((row) => row.notes)).toEqual([]);
   expect(alike.finding).not.toContain('held');
 });
+
+test('weights from elsewhere say that the rows they were trained on are not known; words from elsewhere have met none but their shots', () => {
+  const rows = passed(8, 4);
+  const unknown = { trained: 0, shown: 0, chosen: undefined };
+  const contestants = [
+    contestant('Base', 'base'),
+    contestant('weights', 'lora', { imported: true }),
+    contestant('words', 'prompt', { imported: true }),
+    contestant('own', 'lora'),
+  ];
+  const all = Object.fromEntries(contestants.map(({ id }) => [id, result(rows)]));
+  const met = new Map(contestants.map(({ id }) => [id, id === 'own' ? { ...unknown, chosen: 0 } : unknown]));
+  const board = buildBoard(options(contestants, all, 8, { met }));
+  const notes = (name: string): readonly string[] => board.rows.find((row) => row.name === name)?.notes ?? [];
+  expect(notes('weights')).toEqual(['imported: which rows it was trained on is not known, these may be among them']);
+  expect(notes('words')).toEqual(['imported']);
+  expect(notes('own')).toEqual([]);
+});
