@@ -4,28 +4,36 @@ import { AppError } from '../lib/error.ts';
 import { notify } from './changes.ts';
 import { restore } from './restore.ts';
 import { readAll, readByTask, readOne, write, writing } from './schema.ts';
+import { missingTask } from './tasks.ts';
 import type { AdapterRecord, ContestantRecord, ResultRecord } from './types.ts';
 
 /** Oldest first, as they were made. */
 export async function listContestants(taskId: string): Promise<ContestantRecord[]> {
   return (await readByTask('contestants', taskId)).sort((a, b) => a.createdAt - b.createdAt);
 }
+export function readContestant(id: string): Promise<ContestantRecord | undefined> {
+  return readOne('contestants', id);
+}
 /** @throws 'contestant/missing' */
 export async function needContestant(id: string): Promise<ContestantRecord> {
-  const found = await readOne('contestants', id);
+  const found = await readContestant(id);
   if (found === undefined) throw missingContestant(id);
   return found;
 }
 export function saveContestant(contestant: ContestantRecord): Promise<void> {
   return write('contestants', contestant);
 }
-export async function renameContestant(id: string, name: string): Promise<void> {
+/** Changes a contestant as it is on the disk now: a name that was given meanwhile stays, and what was deleted stays deleted. @throws 'contestant/missing' */
+export async function updateContestant(id: string, change: (contestant: ContestantRecord) => ContestantRecord): Promise<void> {
   await writing(['contestants'], async (tx) => {
     const found = restore('contestants', await tx.objectStore('contestants').get(id));
     if (found === undefined) throw missingContestant(id);
-    await tx.objectStore('contestants').put({ ...found, name });
+    await tx.objectStore('contestants').put({ ...change(found), id });
   });
   notify('contestants', id);
+}
+export function renameContestant(id: string, name: string): Promise<void> {
+  return updateContestant(id, (contestant) => ({ ...contestant, name }));
 }
 function missingContestant(id: string): AppError {
   return new AppError('contestant/missing', 'This customization is not on this device any more.', {
@@ -64,9 +72,17 @@ export async function listResults(taskId: string, split?: Split): Promise<Result
   const results = await readByTask('results', taskId);
   return split === undefined ? results : results.filter((result) => result.split === split);
 }
-/** `strict` at the end of a measurement; while rows still come, a lost one is only measured again. */
-export function saveResult(result: ResultRecord): Promise<void> {
-  return write('results', result, result.complete ? 'strict' : 'relaxed');
+/** `strict` at the end of a measurement; while rows still come, a lost one is only measured again. Of a contestant that was deleted nothing is kept. */
+export async function saveResult(result: ResultRecord): Promise<void> {
+  await writing(
+    ['contestants', 'results'],
+    async (tx) => {
+      const there = await tx.objectStore('contestants').getKey(result.contestantId);
+      if (there !== undefined) await tx.objectStore('results').put(result);
+    },
+    result.complete ? 'strict' : 'relaxed',
+  );
+  notify('results', result.id);
 }
 
 export function listAdapters(): Promise<AdapterRecord[]> {
@@ -85,11 +101,12 @@ export async function needAdapter(id: string): Promise<AdapterRecord> {
 export async function renameAdapter(id: string, name: string): Promise<void> {
   await write('adapters', { ...(await needAdapter(id)), name });
 }
-/** An adapter and the contestant made of it, in one write: one is never there without the other. @throws 'storage/full' */
+/** An adapter and the contestant made of it, in one write: one is never there without the other, nor without its task. @throws 'storage/full', 'task/missing' */
 export async function saveTrained(adapter: AdapterRecord, contestant: ContestantRecord): Promise<void> {
-  await writing(['adapters', 'contestants'], (tx) =>
-    Promise.all([tx.objectStore('adapters').put(adapter), tx.objectStore('contestants').put(contestant)]),
-  );
+  await writing(['tasks', 'adapters', 'contestants'], async (tx) => {
+    if ((await tx.objectStore('tasks').getKey(contestant.taskId)) === undefined) throw missingTask(contestant.taskId);
+    await Promise.all([tx.objectStore('adapters').put(adapter), tx.objectStore('contestants').put(contestant)]);
+  });
   notify('adapters', adapter.id);
   notify('contestants', contestant.id);
 }

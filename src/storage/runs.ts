@@ -1,5 +1,6 @@
 // Training runs: what was asked for, how it went, and the head of their last safe state.
 import { notify } from './changes.ts';
+import { restore } from './restore.ts';
 import { readAll, readByTask, readOne, write, writing } from './schema.ts';
 import type { RunRecord } from './types.ts';
 
@@ -18,9 +19,16 @@ export function saveRun(run: RunRecord, durability: 'strict' | 'relaxed' = 'stri
 export async function interruptedRuns(): Promise<RunRecord[]> {
   return (await readAll('runs')).filter((run) => run.status === 'fitting' || run.status === 'evaluating' || run.status === 'paused');
 }
-export async function renameRun(id: string, name: string): Promise<void> {
-  const run = await readRun(id);
-  if (run !== undefined) await saveRun({ ...run, name });
+/** Changes a run as it is on the disk now; one that was deleted stays deleted. */
+export async function updateRun(id: string, change: (run: RunRecord) => RunRecord): Promise<void> {
+  await writing(['runs'], async (tx) => {
+    const found = restore('runs', await tx.objectStore('runs').get(id));
+    if (found !== undefined) await tx.objectStore('runs').put({ ...change(found), id });
+  });
+  notify('runs', id);
+}
+export function renameRun(id: string, name: string): Promise<void> {
+  return updateRun(id, (run) => ({ ...run, name }));
 }
 /** The record; the bytes of its last state go with `freeUnreferenced`. What it made stays. */
 export async function deleteRun(id: string): Promise<void> {

@@ -19,7 +19,7 @@ export async function needTask(id: string): Promise<TaskRecord> {
   if (task === undefined) throw missingTask(id);
   return task;
 }
-function missingTask(id: string): AppError {
+export function missingTask(id: string): AppError {
   return new AppError('task/missing', 'This task is not on this device any more.', {
     why: 'It was deleted, perhaps in another tab.',
     fix: 'Choose another task, or make a new one.',

@@ -16,6 +16,7 @@ import {
   listContestants,
   listResults,
   needContestant,
+  readContestant,
   readResults,
   saveContestant,
 } from '../../src/storage/customizations.ts';
@@ -207,7 +208,10 @@ function runtimeOf(result: ResultRecord | undefined): Runtime {
 }
 
 export async function deleteContestant(session: Session, id: string): Promise<number> {
-  const { adapterId, runId, name } = await needContestant(id);
+  const found = await readContestant(id);
+  // Deleted already, by a second press or in another tab.
+  if (found === undefined) return freeUnreferenced();
+  const { adapterId, runId, name } = found;
   if (session.job?.kind === 'measuring' && session.job.contestantId === id) {
     throw new AppError('engine/busy', `${name} is being measured now.`, { fix: 'Stop the measurement first.' });
   }

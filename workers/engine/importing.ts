@@ -15,6 +15,7 @@ import { needTask } from '../../src/storage/tasks.ts';
 import type { ContestantRecord, TaskRecord } from '../../src/storage/types.ts';
 import { keepAdapter } from './adapters.ts';
 import { promptBytes } from './contestants.ts';
+import { wholeOrNothing } from './models.ts';
 import type { Session } from './session.ts';
 import { readZip } from './zip.ts';
 
@@ -101,7 +102,7 @@ async function importAdapter(
   // Shapes are checked against the model before anything is kept.
   const adapter: PortableAdapter = format.read(files, model.config);
   const name = nameOf(source, 'Imported adapter');
-  return storingBlobs(async (put) => {
+  const keep = storingBlobs(async (put) => {
     const record = await keepAdapter(put, adapter, model.config, { name, modelId });
     const contestant: ContestantRecord = {
       ...blank(task, name, 'lora', modelId, prompt),
@@ -112,6 +113,10 @@ async function importAdapter(
     await saveTrained(record, contestant);
     return contestant;
   });
+  return wholeOrNothing(
+    keep,
+    [...files.values()].reduce((sum, { length }) => sum + length, 0),
+  );
 }
 
 async function importPrompt(session: Session, task: TaskRecord, bytes: Uint8Array): Promise<ContestantRecord> {

@@ -6,7 +6,7 @@ import { readBlob, storingBlobs } from '../../src/storage/blob-writer.ts';
 import { freeUnreferenced } from '../../src/storage/blobs.ts';
 import { saveTrained } from '../../src/storage/customizations.ts';
 import { needModel } from '../../src/storage/models.ts';
-import { interruptedRuns, saveRun } from '../../src/storage/runs.ts';
+import { interruptedRuns, updateRun } from '../../src/storage/runs.ts';
 import { readTask } from '../../src/storage/tasks.ts';
 import type { ContestantRecord, RunRecord } from '../../src/storage/types.ts';
 import { adapterOf, keepAdapter, type LoraNumbers } from './adapters.ts';
@@ -70,17 +70,15 @@ export async function endInterruptedRuns(lockName: string): Promise<void> {
   await navigator.locks.request(lockName, { ifAvailable: true }, async (lock) => {
     if (lock === null) return;
     for (const run of await interruptedRuns()) {
-      const { checkpoint: head, ...kept } = run;
+      // Its task may be deleted meanwhile: then it is gone, and nothing is made of it.
+      const end = (how: Partial<RunRecord>): Promise<void> =>
+        updateRun(run.id, ({ checkpoint: _, ...kept }) => ({ ...kept, status: 'stopped', ...how }));
       try {
-        const contestant = head === undefined || run.best === undefined ? undefined : await keepTrained(run);
-        await saveRun({
-          ...kept,
-          status: 'stopped',
-          ...(contestant === undefined ? {} : { contestantId: contestant.id, cost: contestant.cost }),
-        });
+        const contestant = run.checkpoint === undefined || run.best === undefined ? undefined : await keepTrained(run);
+        await end(contestant === undefined ? {} : { contestantId: contestant.id, cost: contestant.cost });
       } catch (error) {
         const { code, message } = asAppError(error);
-        await saveRun({ ...kept, status: 'stopped', error: { code, message } });
+        await end({ error: { code, message } });
       }
     }
     await freeUnreferenced();

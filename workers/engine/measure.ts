@@ -5,7 +5,15 @@ import { type Answerer, evaluate, extraTokens } from '../../src/experiments/runn
 import type { RowResult, Runtime, Split } from '../../src/experiments/types.ts';
 import { AppError } from '../../src/lib/error.ts';
 import type { EngineApi, Progress } from '../../src/rpc/contract.ts';
-import { listContestants, needContestant, readResults, resultId, saveContestant, saveResult } from '../../src/storage/customizations.ts';
+import {
+  listContestants,
+  needContestant,
+  readContestant,
+  readResults,
+  resultId,
+  saveResult,
+  updateContestant,
+} from '../../src/storage/customizations.ts';
 import type { ContestantRecord, ResultRecord } from '../../src/storage/types.ts';
 import { patchOf } from './adapters.ts';
 import { clock } from './progress.ts';
@@ -180,7 +188,8 @@ function inOrder(results: readonly RowResult[], rows: readonly Example[]): RowRe
 async function countCost({ record, renderer }: Who, contestant: ContestantRecord, { dataset }: TaskData): Promise<void> {
   const modelId = record.id;
   const extraTokensPerCall = await extraTokens(renderer, dataset.train, contestant.prompt);
-  const known = await needContestant(contestant.id);
-  if (known.cost.extraTokensPerCall === extraTokensPerCall && known.modelId === modelId) return;
-  await saveContestant({ ...known, modelId, cost: { ...known.cost, extraTokensPerCall } });
+  const known = await readContestant(contestant.id);
+  // Deleted in another tab, or known already.
+  if (known === undefined || (known.cost.extraTokensPerCall === extraTokensPerCall && known.modelId === modelId)) return;
+  await updateContestant(known.id, (now) => ({ ...now, modelId, cost: { ...now.cost, extraTokensPerCall } }));
 }
