@@ -4,6 +4,7 @@ import { type AppError, asAppError } from '../../lib/error.ts';
 import { onChange } from '../../storage/changes.ts';
 import { coalesced } from '../coalesced.ts';
 import { job } from './job.svelte.ts';
+import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
 import { runtimes } from './runtimes.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
@@ -33,6 +34,9 @@ class BoardState {
   /** Contestants whose score is missing, stale or half done. */
   missing = $derived((this.board?.rows ?? []).filter((row) => row.state === 'none' || row.state === 'stale' || row.state === 'partial'));
   #taskId: string | undefined;
+  /** What went wrong was the reading: another reading that goes well takes it away. What a measurement ended with stays until it is read. */
+  #unread = false;
+  #making = false;
 
   /** Reads the board now and after every change of what it is made of. For an `$effect`: returns what stops it. */
   follow(taskId: string | undefined, split: Split): () => void {
@@ -42,6 +46,7 @@ class BoardState {
       this.split = 'validation';
       this.runtime = 'engine';
       this.inOurs = [];
+      this.error = undefined;
     } else this.split = split;
     this.#taskId = taskId;
     if (taskId === undefined) return () => undefined;
@@ -49,6 +54,11 @@ class BoardState {
     return onChange(({ store }) => {
       if (store !== 'models' && store !== 'settings') void this.refresh();
     });
+  }
+  /** Takes what went wrong as read, and reads again. */
+  async readAgain(): Promise<void> {
+    this.error = undefined;
+    await this.refresh();
   }
   /** Reads again; never rejects. While rows are scored changes come many a second: they cost one reading at a time. */
   refresh = coalesced(() => this.#read());
@@ -61,10 +71,13 @@ class BoardState {
       const board = await engine().board(taskId, split, runtime);
       if (left()) return;
       this.board = board;
-      this.error = undefined;
+      if (this.#unread) this.error = undefined;
+      this.#unread = false;
       if (this.openedId !== undefined) await this.#compare();
     } catch (error) {
-      if (!left()) this.error = asAppError(error);
+      if (left()) return;
+      this.#unread = true;
+      this.error = asAppError(error);
     }
   }
 
@@ -76,13 +89,15 @@ class BoardState {
       base !== undefined && base !== contestantId
         ? base
         : this.board?.rows.find((row) => row.contestantId !== contestantId && row.score !== undefined)?.contestantId;
-    void this.#compare().catch((error: unknown) => {
-      this.error = asAppError(error);
-    });
+    this.#compareNow();
   }
   compareWith(againstId: string): void {
     this.againstId = againstId;
+    this.#compareNow();
+  }
+  #compareNow(): void {
     void this.#compare().catch((error: unknown) => {
+      this.#unread = true;
       this.error = asAppError(error);
     });
   }
@@ -92,6 +107,8 @@ class BoardState {
   }
   async #compare(): Promise<void> {
     const contestantId = this.openedId;
+    // Deleted meanwhile, in another tab perhaps.
+    if (this.board?.rows.some((r) => r.contestantId === this.againstId) === false) this.againstId = this.base?.contestantId;
     const againstId = this.againstId ?? contestantId;
     if (contestantId === undefined || againstId === undefined) return;
     const row = this.board?.rows.find((r) => r.contestantId === contestantId);
@@ -106,16 +123,23 @@ class BoardState {
     this.runtime = runtime;
     return this.refresh();
   }
-  /** Measures these contestants on the split that is shown: loads the task's model first where it is not there. What this runtime scored is shown from then on. */
-  async measure(rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[], runtime = this.runtime): Promise<void> {
-    const task = tasks.current;
+  /**
+   * Measures these contestants of a task on the split that is shown: loads the task's model first where it is not there. What is shown when it was asked for
+   * counts, whatever is opened while the model is loaded. What this runtime scored is shown from then on.
+   */
+  async measure(
+    rows: readonly Pick<BoardRow, 'contestantId' | 'name' | 'mark'>[],
+    runtime = this.runtime,
+    task = tasks.current,
+  ): Promise<void> {
+    const { split } = this;
     const first = rows[0];
     if (task === undefined || first === undefined) return;
     this.error = undefined;
     this.inOurs = [];
     try {
       if (task.modelId !== undefined && !(await runtimes.useIn(runtime, task.modelId))) return;
-      this.runtime = runtime;
+      if (tasks.current?.id === task.id) this.runtime = runtime;
       const inOurs = await job.run(
         {
           kind: 'measuring',
@@ -128,18 +152,20 @@ class BoardState {
         (signal, onProgress) =>
           engine().measure(
             rows.map((row) => row.contestantId),
-            this.split,
+            split,
             onProgress,
             signal,
             runtime,
           ),
       );
-      this.inOurs = (inOurs ?? []).map(({ contestantId, ...why }) => ({
-        ...why,
-        name: rows.find((row) => row.contestantId === contestantId)?.name ?? '',
-      }));
+      if (this.#taskId === task.id) {
+        this.inOurs = (inOurs ?? []).map(({ contestantId, ...why }) => ({
+          ...why,
+          name: rows.find((row) => row.contestantId === contestantId)?.name ?? '',
+        }));
+      }
     } catch (error) {
-      this.error = asAppError(error);
+      this.fail(error, task.id);
     }
     if (runtime === 'webllm') await runtimes.refresh();
     await this.refresh();
@@ -147,21 +173,39 @@ class BoardState {
   /** Makes Base where it is not there, and measures it. */
   async measureBase(): Promise<void> {
     const task = tasks.current;
-    if (task === undefined) return;
+    // Pressed twice, it is still one wish.
+    if (task === undefined || this.#making) return;
+    const { runtime } = this;
+    this.#making = true;
+    this.error = undefined;
     try {
-      if (task.modelId !== undefined && this.runtime === 'engine' && !(await models.use(task.modelId))) return;
+      if (task.modelId !== undefined && runtime === 'engine' && !(await models.use(task.modelId))) return;
       const base = await engine().ensureBase(task.id);
       await this.refresh();
-      await this.measure([{ contestantId: base.id, name: base.name, mark: 'base' }]);
+      await this.measure([{ contestantId: base.id, name: base.name, mark: 'base' }], runtime, task);
     } catch (error) {
-      this.error = asAppError(error);
+      this.fail(error, task.id);
+    } finally {
+      this.#making = false;
     }
+  }
+  /** What was asked for in a task did not go well. A lost GPU is said once, for the whole page, and so is what befell a task that is not shown. */
+  fail(error: unknown, taskId: string): void {
+    const what = asAppError(error);
+    if (what.code === 'gpu/lost' && live.error?.code === what.code) return;
+    if (tasks.current?.id !== taskId) {
+      live.fail(what);
+      return;
+    }
+    this.#unread = false;
+    this.error = what;
   }
   async openTest(): Promise<void> {
     const task = tasks.current;
     if (task === undefined) return;
     await engine().openTest(task.id);
     await tasks.refresh();
+    if (tasks.current?.id !== task.id) return;
     this.split = 'test';
     await this.refresh();
   }

@@ -31,6 +31,8 @@ class PromptState {
   ready = $state(false);
   /** The versions have been read from this device. */
   read = $state(false);
+  /** The draft is being saved and measured. */
+  busy = $state(false);
   newest = $derived(this.versions[0]);
   /** The draft says what the newest version says. */
   unchanged = $derived(this.newest !== undefined && same(this.newest.contestant.prompt, this.draft));
@@ -38,8 +40,14 @@ class PromptState {
   #taskId: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asked = 0;
+  #opening: Promise<void> = Promise.resolve();
 
-  async open(taskId: string | undefined): Promise<void> {
+  open(taskId: string | undefined): Promise<void> {
+    const opening = this.#open(taskId);
+    this.#opening = opening.catch(() => undefined);
+    return opening;
+  }
+  async #open(taskId: string | undefined): Promise<void> {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
       this.ready = false;
@@ -104,8 +112,10 @@ class PromptState {
     this.#timer = setTimeout(() => void this.count().catch(failed), COUNT_AFTER_MS);
   }
   async draw(count: number, seed: number): Promise<void> {
-    if (this.#taskId === undefined) return;
-    this.change({ shots: await engine().drawShots(this.#taskId, count, seed) });
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    const shots = await engine().drawShots(taskId, count, seed);
+    if (taskId === this.#taskId) this.change({ shots });
   }
   toggle(row: Example): void {
     const kept = this.draft.shots.filter((shot) => shot.id !== row.id);
@@ -115,19 +125,30 @@ class PromptState {
   /** Saves the draft as the next version, unless it is the newest already, and scores it on validation. */
   async measure(): Promise<void> {
     const task = tasks.current;
-    if (task === undefined) return;
+    // Pressed twice, it is still one wish.
+    if (task === undefined || this.busy) return;
+    this.busy = true;
     this.error = undefined;
+    const { draft } = this;
     try {
+      // It can be asked for before the versions are read: without them a draft that is the newest one would be saved again.
+      for (let seen: Promise<void> | undefined; seen !== this.#opening; ) {
+        seen = this.#opening;
+        await seen;
+      }
+      const newest = task.id === this.#taskId ? this.newest?.contestant : undefined;
       if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
-      const known = this.unchanged ? this.newest?.contestant : undefined;
-      const contestant = known ?? (await engine().savePrompt(task.id, this.draft));
+      const contestant = newest !== undefined && same(newest.prompt, draft) ? newest : await engine().savePrompt(task.id, draft);
       await this.refresh();
       board.split = 'validation';
-      await board.measure([{ contestantId: contestant.id, name: contestant.name, mark: 'prompt' }]);
+      await board.measure([{ contestantId: contestant.id, name: contestant.name, mark: 'prompt' }], board.runtime, task);
+      if (task.id !== this.#taskId) return;
       if (board.error !== undefined) this.error = board.error;
       await this.refresh();
     } catch (cause) {
       this.error = asAppError(cause);
+    } finally {
+      this.busy = false;
     }
   }
 }

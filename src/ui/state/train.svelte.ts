@@ -3,6 +3,7 @@ import type { CurvePoint } from '../../experiments/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import { emptyPrompt, type MethodDeclaration, type Prompt } from '../../methods/types.ts';
 import type { FitEvent, FitPlan, FitSpec } from '../../rpc/contract.ts';
+import { readContestant } from '../../storage/customizations.ts';
 import { listRuns } from '../../storage/runs.ts';
 import { readSetting, saveSetting } from '../../storage/settings.ts';
 import type { RunNote, RunRecord, TaskRecord } from '../../storage/types.ts';
@@ -103,6 +104,8 @@ class TrainState {
   pinned = $state.raw<readonly Pinned[]>([]);
   plan = $state.raw<FitPlan | undefined>();
   planning = $state(false);
+  /** What was set for the next run has been read from this device: before that, a change would be lost. */
+  ready = $state(false);
   runs = $state.raw<readonly RunRecord[]>([]);
   /** The run that goes on now. */
   now = $state.raw<RunView | undefined>();
@@ -120,6 +123,8 @@ class TrainState {
   watched = $derived(!this.running && this.now !== undefined);
   #taskId: string | undefined;
   #asked = 0;
+  #opening: Promise<void> = Promise.resolve();
+  #starting = false;
   #pinnedByHand = false;
 
   constructor() {
@@ -144,9 +149,18 @@ class TrainState {
     this.now?.take(event);
   }
 
-  async open(taskId: string | undefined): Promise<void> {
+  open(taskId: string | undefined): Promise<void> {
+    const opening = this.#open(taskId);
+    this.#opening = opening.catch(() => undefined);
+    return opening;
+  }
+  async #open(taskId: string | undefined): Promise<void> {
     if (taskId !== this.#taskId) {
       this.#taskId = taskId;
+      // A plan that is being made is of the task before.
+      this.#asked += 1;
+      this.planning = false;
+      this.ready = false;
       this.config = {};
       this.prompt = emptyPrompt;
       this.underId = '';
@@ -161,7 +175,13 @@ class TrainState {
         const draft = await readSetting(draftKey(taskId));
         if (taskId !== this.#taskId) return;
         if (typeof draft === 'string') this.#take(draft);
+        // The words of the version that was chosen, where it is still there.
+        const version = this.underId === '' ? undefined : await readContestant(this.underId);
+        if (taskId !== this.#taskId) return;
+        if (version?.taskId === taskId) this.prompt = version.prompt;
+        else this.underId = '';
       }
+      this.ready = true;
     }
     const runs = taskId === undefined ? [] : await listRuns(taskId);
     if (taskId === this.#taskId) this.runs = runs.toSorted((a, b) => b.startedAt - a.startedAt);
@@ -227,10 +247,17 @@ class TrainState {
     }
   }
   async start(task: TaskRecord): Promise<void> {
+    // Pressed twice, it is still one wish.
+    if (this.#starting || this.running) return;
+    this.#starting = true;
     this.error = undefined;
+    // Of another task the screen shows nothing here, whatever is opened while this goes on.
+    const shown = () => this.#taskId === task.id;
     try {
-      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
+      // It can be asked for before what was set is read.
+      await this.#opening;
       const spec = this.spec(task);
+      if (task.modelId !== undefined && !(await models.use(task.modelId))) return;
       const view = new RunView();
       this.now = view;
       const made = await job.run(
@@ -263,18 +290,26 @@ class TrainState {
       view.redraw(true);
       await runtimes.refreshIfUsed();
       if (made !== undefined) live.say(`${made.name} is on the board, made in ${duration(made.cost.seconds)}.`);
-      await this.open(task.id);
-      this.shownId = view.runId;
+      if (shown()) {
+        await this.open(task.id);
+        this.shownId = view.runId;
+      }
       this.now = undefined;
       // Its row on the board: the validation rows answered by what was kept.
       if (made !== undefined && board.split === 'validation')
-        await board.measure([{ contestantId: made.id, name: made.name, mark: made.method }]);
+        await board.measure([{ contestantId: made.id, name: made.name, mark: made.method }], board.runtime, task);
     } catch (cause) {
+      if (!shown()) {
+        live.fail(cause);
+        return;
+      }
       this.error = asAppError(cause);
-      await this.open(task.id);
+      // What it left is read where that is possible; why it ended is what counts.
+      await this.open(task.id).catch(() => undefined);
       this.shownId = this.now?.runId ?? this.shownId;
     } finally {
       this.now = undefined;
+      this.#starting = false;
     }
   }
 }
