@@ -51,11 +51,11 @@ class FirstUse {
       // Two tabs that open at once make one sample.
       await navigator.locks.request('maquette first visit', { ifAvailable: true }, async (lock) => {
         if (lock === null) return;
-        const model = await this.fetchModel().catch((error: unknown) => {
+        const failed = (error: unknown): undefined => {
           this.error = asAppError(error);
-          return undefined;
-        });
-        if (model !== undefined && (await engine().device()).available) await models.use(model.id);
+        };
+        const model = await this.fetchModel().catch(failed);
+        if (model !== undefined && (await engine().device()).available) await models.use(model.id).catch(failed);
         const opened = await samples.openFirst(model?.id);
         // Without the model the next visit tries again; the sample stands.
         if (opened && model !== undefined) remember(VISITED, 'done');

@@ -55,6 +55,8 @@ class SamplesState {
       return true;
     }
     await this.load();
+    // What a person made while the model was fetched stays on the screen.
+    if (this.busy || tasks.list.length > 0) return true;
     const sample = this.list.find(({ vale }) => vale?.opening === true);
     if (sample !== undefined) await this.use(sample, modelId);
     if (this.error === undefined && tasks.currentId !== undefined) {
