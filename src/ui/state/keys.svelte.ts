@@ -26,8 +26,10 @@ class KeysState {
   }
   runPrimary(): boolean {
     const action = this.#primary.at(-1);
-    action?.();
-    return action !== undefined;
+    if (action === undefined) return false;
+    takeTyped();
+    action();
+    return true;
   }
   runEscape(): boolean {
     return this.#escape.toReversed().some((action) => action());
@@ -40,6 +42,14 @@ function add<T>(list: T[], item: T): () => void {
     const i = list.lastIndexOf(item);
     if (i >= 0) list.splice(i, 1);
   };
+}
+
+/** Some fields say what was typed when they are left. By a key one acts without leaving them, and what stands there counts. */
+function takeTyped(): void {
+  const field = document.activeElement;
+  if (!(field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement)) return;
+  field.blur();
+  field.focus({ preventScroll: true });
 }
 
 /** Is the person writing? Then no single letter is a command. */
