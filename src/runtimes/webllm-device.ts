@@ -8,23 +8,31 @@ export interface WatchedDevice {
   leaving(): void;
   /** Frees all that is on it, now or, where it has not come yet, when it comes. */
   release(): void;
+  /** Devices that are requested from now on are not watched, and where nobody else does, the browser's own method is back in its place. */
+  enough(): void;
 }
 
 /** Hears of each device that the worker gets. */
 type Hear = (device: GPUDevice, info: GPUAdapterInfo) => void;
 let hear: Hear | undefined;
-let listening = false;
+/** Puts the browser's own method back; absent while it is there. */
+let restore: (() => void) | undefined;
 
 function listen(): void {
-  if (listening) return;
-  listening = true;
+  if (restore !== undefined) return;
   const own = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+  const heardOf: typeof own = async function (this: GPUAdapter, descriptor) {
     // Whoever watched when it was asked for, not when it comes.
     const heard = hear;
     const device = await own.call(this, descriptor);
     heard?.(device, this.info);
     return device;
+  };
+  GPUAdapter.prototype.requestDevice = heardOf;
+  restore = () => {
+    // Unless someone else has wrapped it since.
+    if (GPUAdapter.prototype.requestDevice === heardOf) GPUAdapter.prototype.requestDevice = own;
+    restore = undefined;
   };
 }
 
@@ -37,7 +45,7 @@ export function watchDevice(onDevice: Hear = () => undefined): WatchedDevice {
     tell = resolve;
   });
   listen();
-  hear = (device, info) => {
+  const own: Hear = (device, info) => {
     if (over) device.destroy();
     onDevice(device, info);
     devices.push(device);
@@ -45,6 +53,7 @@ export function watchDevice(onDevice: Hear = () => undefined): WatchedDevice {
       if (!over) tell(reason === 'destroyed' ? gaveUp(message) : gpuLost(message));
     });
   };
+  hear = own;
   const leaving = (): void => {
     over = true;
   };
@@ -54,6 +63,11 @@ export function watchDevice(onDevice: Hear = () => undefined): WatchedDevice {
     release() {
       leaving();
       for (const device of devices) device.destroy();
+    },
+    enough() {
+      if (hear !== own) return;
+      hear = undefined;
+      restore?.();
     },
   };
 }

@@ -42,10 +42,18 @@ export interface LoadedAdapters {
  *  @throws 'webllm/failed' where web-llm is built in another way inside, and what `reload` throws */
 export async function loadWithAdapters(engine: Engine, modelId: string): Promise<LoadedAdapters> {
   let tapped: TappedDevice | undefined;
-  watchDevice((device, info) => {
+  const watched = watchDevice((device, info) => {
     tapped = tapDevice(device, info);
   });
-  await engine.reload(modelId);
+  try {
+    await engine.reload(modelId);
+  } catch (error) {
+    watched.release();
+    throw error;
+  } finally {
+    // Other devices of the page are none of ours.
+    watched.enough();
+  }
   const pipeline = engine.loadedModelIdToPipeline.get(modelId);
   if (pipeline === undefined) throw new AppError('webllm/failed', 'web-llm gave up loading the model.', { fix: 'Load it again.' });
   const adapters = attachAdapters(tapped, pipeline, parametersOf(pipeline), modelId, readProduct);

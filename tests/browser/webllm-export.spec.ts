@@ -134,6 +134,8 @@ test('words and an adapter leave with their model, and answer in the npm package
   });
   await bare.goto(address);
   await expect(bare.getByRole('status')).toHaveText('Ready', PATIENCE);
+  // The devices that the page asks for itself are none of the adapter's.
+  expect(await bare.evaluate(() => GPUAdapter.prototype.requestDevice.toString())).toContain('[native code]');
   const tokenizer = createTokenizer(source.tokenizer);
   const got: { text: string; tokens: number }[] = [];
   for (const [question, strength] of ASKED) {

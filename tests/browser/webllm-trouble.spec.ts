@@ -126,6 +126,7 @@ test(`loads that fail or are stopped give everything back, ${CYCLES} of each kin
     // Its sections are whole and its code is not.
     ['webllm/library-not-wasm', { ...q4, libraryGzip: gzipped(damaged(wasm)) }, ''],
     ['mlc/library-shape', { ...q4, libraryGzip: library('llama-q0f32') }, ''],
+    ['mlc/shard-hash', otherBytes(q4), ''],
     ['mlc/shard-size', { ...q4, shards: q4.shards.map(({ name }) => ({ name, base64: 'AAAA' })) }, ''],
     ['AbortError', q4, 'Handing over'],
     ['AbortError', q4, 'Loading model from cache'],
@@ -177,6 +178,13 @@ test(`loads that fail or are stopped give everything back, ${CYCLES} of each kin
   }
   expect(foreign).toEqual([]);
 });
+/** The same files with one bit of a shard changed: web-llm itself would run them. */
+function otherBytes(files: typeof q4): typeof q4 {
+  const [first, ...others] = files.shards;
+  const bytes = Buffer.from(first.base64, 'base64');
+  bytes[bytes.length >> 1] ^= 1;
+  return { ...files, shards: [{ ...first, base64: bytes.toString('base64') }, ...others] };
+}
 /** A module whose sections are whole and whose code is not. */
 function damaged(bytes: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(bytes);

@@ -4,32 +4,8 @@ import { leaveWebllm, loadIntoWebllm, webllm } from '../../../workers/engine/web
 import { type Packed, unpack } from '../unpack.ts';
 
 const page = {
-  webllm,
   leaveWebllm,
   load: async (packed: Packed) => loadIntoWebllm(await unpack(packed), () => undefined, new AbortController().signal),
-  /** The code of a load that must not succeed; `stopAt` aborts it when its progress says so. */
-  async refused(packed: Packed, stopAt = '') {
-    const controller = new AbortController();
-    const heard = (_: number, what: string): void => {
-      if (stopAt !== '' && what.includes(stopAt)) controller.abort();
-    };
-    try {
-      await loadIntoWebllm(await unpack(packed), heard, controller.signal);
-      return 'loaded';
-    } catch (error) {
-      if (!(error instanceof Error)) return String(error);
-      return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
-    }
-  },
-  /** The code with which a prompt is refused. */
-  async tooLong(length: number) {
-    try {
-      await webllm().lastLogits(new Uint32Array(length), new AbortController().signal);
-      return 'answered';
-    } catch (error) {
-      return error instanceof Error && 'code' in error ? error.code : String(error);
-    }
-  },
   async greedy(prompt: readonly number[], maxTokens: number, stops: readonly number[] = []) {
     const ids: number[] = [];
     const options = { temperature: 0, topK: 0, topP: 1, seed: 0, maxTokens, stops };
