@@ -71,18 +71,37 @@ export function renameTask(id: string, name: string): Promise<TaskRecord> {
   return updateTask(id, (task) => ({ ...task, name }));
 }
 
-/** New rows: the version goes up, and results of the old rows are stale from now on. */
-export async function saveRows(taskId: string, rows: readonly Example[], source?: DatasetRecord['source']): Promise<DatasetRecord> {
-  const saved = await writing(['datasets'], async (tx) => {
+/**
+ * Changes the rows as they are on the disk now, so that two changes in a row do not undo each other: the version goes up, and results of the old rows are
+ * stale from now on. `sourceOf` says where they come from, where that is another place than before. @throws 'task/missing'
+ */
+export async function changeRows(
+  taskId: string,
+  change: (rows: readonly Example[]) => readonly Example[],
+  sourceOf: (rows: readonly Example[]) => DatasetRecord['source'] = () => undefined,
+): Promise<DatasetRecord> {
+  const saved = await writing(['tasks', 'datasets'], async (tx) => {
+    if ((await tx.objectStore('tasks').getKey(taskId)) === undefined) throw missingTask(taskId);
     const store = tx.objectStore('datasets');
     const before = restore('datasets', (await store.get(taskId)) ?? { taskId, version: 0, rows: [] });
-    const from = source ?? before?.source;
+    const there = before?.rows ?? [];
+    const from = sourceOf(there) ?? before?.source;
+    const rows = change(there);
     const next: DatasetRecord = { taskId, version: (before?.version ?? 0) + 1, rows, ...(from === undefined ? {} : { source: from }) };
     await store.put(next);
     return next;
   });
   notify('datasets', taskId);
   return saved;
+}
+
+/** These rows in place of those that are there. @throws 'task/missing' */
+export function saveRows(taskId: string, rows: readonly Example[], source?: DatasetRecord['source']): Promise<DatasetRecord> {
+  return changeRows(
+    taskId,
+    () => rows,
+    () => source,
+  );
 }
 
 /** The task, its rows, contestants, results, runs and drafts, in one write. Adapters' bytes go with `freeUnreferenced`. */

@@ -56,3 +56,44 @@ export async function holdEngine(page: Page): Promise<Hold> {
     reached: () => expect(page.locator('body')).not.toHaveAttribute('data-reached', '', { timeout: 60_000 }),
   };
 }
+
+const CALLS = 'maquette tests: calls';
+
+export interface HeldCalls {
+  /** From now on calls of this function of the engine wait, all others are answered. */
+  hold(name: string): Promise<void>;
+  go(): Promise<void>;
+}
+/** For pages that are opened after this: the engine's worker answers as late as a slow device would, by the name of what is asked of it. */
+export async function holdCalls(page: Page): Promise<HeldCalls> {
+  await page.route(ENGINE, async (route) => {
+    const answer = await route.fetch();
+    const shim = `
+      {
+        const channel = new BroadcastChannel('${CALLS}'), listen = self.addEventListener;
+        let held = '', waiting = [];
+        channel.onmessage = ({ data }) => {
+          held = data;
+          if (held === '') for (const go of waiting.splice(0)) go();
+        };
+        self.addEventListener = (type, listener, ...rest) =>
+          listen.call(self, type, type !== 'message' ? listener : (event) => {
+            const answer = () => listener.call(self, event);
+            if (held !== '' && event.data?.path?.[0] === held) waiting.push(answer);
+            else answer();
+          }, ...rest);
+      }
+    `;
+    await route.fulfill({ response: answer, body: `${shim}\n${await answer.text()}` });
+  });
+  const tell = (name: string) =>
+    page.evaluate(
+      ([channel, what]) => {
+        const own = new BroadcastChannel(channel);
+        own.postMessage(what);
+        own.close();
+      },
+      [CALLS, name] as const,
+    );
+  return { hold: tell, go: () => tell('') };
+}

@@ -3,9 +3,10 @@ import type { Example } from '../../data/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import type { DataReport, DataRow } from '../../rpc/contract.ts';
 import { onChange } from '../../storage/changes.ts';
-import { readDataset, saveRows } from '../../storage/tasks.ts';
+import { changeRows, readDataset } from '../../storage/tasks.ts';
 import type { DatasetRecord } from '../../storage/types.ts';
 import { coalesced } from '../coalesced.ts';
+import { putBack } from '../put-back.ts';
 import { tasks } from './tasks.svelte.ts';
 
 export interface ShownRow {
@@ -84,11 +85,10 @@ class DataState {
     rows: readonly Example[],
     source: DatasetRecord['source'],
     name: string,
+    replace: boolean,
     modelId: string | undefined,
-    replace = false,
   ): Promise<void> {
     const task = tasks.current;
-    const before = task === undefined || replace ? [] : (await readDataset(task.id)).rows;
     if (task === undefined) {
       const { type, metricId, shares } = await engine().propose(rows);
       await tasks.create({
@@ -103,8 +103,14 @@ class DataState {
       });
       return;
     }
-    await saveRows(task.id, [...before, ...withFreshIds(rows, before)], source);
-    if (before.length === 0) {
+    let first = true;
+    const added = (there: readonly Example[]): readonly Example[] => {
+      const before = replace ? [] : there;
+      first = before.length === 0;
+      return [...before, ...withFreshIds(rows, before)];
+    };
+    await changeRows(task.id, added, () => source);
+    if (first) {
       const { type, metricId, shares } = await engine().propose(rows);
       await tasks.change(task.id, (t) => ({
         ...t,
@@ -116,32 +122,30 @@ class DataState {
     }
     await this.refresh();
   }
-  /** Saves one row: in the place of the row with its id, or at the end. */
-  async put(example: Example): Promise<void> {
-    const taskId = this.#taskId;
+  /** Saves one row of a task: in the place of the row with its id, or at the end. @throws 'task/missing' */
+  async put(example: Example, taskId = this.#taskId): Promise<void> {
     if (taskId === undefined) return;
-    const { rows } = await readDataset(taskId);
-    const known = rows.some((row) => row.id === example.id);
-    await saveRows(taskId, known ? rows.map((row) => (row.id === example.id ? example : row)) : [...rows, example]);
-    await this.refresh();
-    this.show(example.id);
-  }
-  async remove(ids: readonly string[]): Promise<void> {
-    const taskId = this.#taskId;
-    if (taskId === undefined) return;
-    const gone = new Set(ids);
-    const { rows } = await readDataset(taskId);
-    await saveRows(
-      taskId,
-      rows.filter((row) => !gone.has(row.id)),
+    await changeRows(taskId, (rows) =>
+      rows.some((row) => row.id === example.id) ? rows.map((row) => (row.id === example.id ? example : row)) : [...rows, example],
     );
     await this.refresh();
+    if (taskId === this.#taskId) this.show(example.id);
   }
-  /** Puts the rows back as they were: the undo of a deletion. */
-  async restore(rows: readonly Example[]): Promise<void> {
-    if (this.#taskId === undefined) return;
-    await saveRows(this.#taskId, rows);
+  /** Takes rows out. Resolves with what puts them back, each where it was among the rows that are there by then. */
+  async remove(ids: readonly string[]): Promise<() => Promise<void>> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return async () => undefined;
+    const gone = new Set(ids);
+    let before: readonly Example[] = [];
+    await changeRows(taskId, (rows) => {
+      before = rows;
+      return rows.filter((row) => !gone.has(row.id));
+    });
     await this.refresh();
+    return async () => {
+      await changeRows(taskId, (rows) => putBack(before, gone, rows));
+      await this.refresh();
+    };
   }
 
   #shown(): readonly ShownRow[] {

@@ -20,7 +20,12 @@ class ImporterState {
   findings = $state.raw<readonly ImportFinding[]>([]);
   error = $state.raw<AppError | undefined>();
   busy = $state(false);
+  /** Where they go: after the rows that are there, or in their place. */
+  place = $state<'add' | 'replace'>('add');
+  adding = $state(false);
   #asked = 0;
+  /** What is being read, or given its roles, last. */
+  #reading: Promise<void> = Promise.resolve();
 
   readPaste(): Promise<void> {
     return this.#read(() => Promise.resolve(this.text), undefined);
@@ -42,9 +47,34 @@ class ImporterState {
       return new Uint8Array(await file.arrayBuffer());
     }, file.name);
   }
-  async setRole(column: number, role: ColumnRole): Promise<void> {
+  setRole(column: number, role: ColumnRole): Promise<void> {
     this.roles = this.roles.map((r, i) => (i === column ? role : r));
-    await this.#map();
+    this.error = undefined;
+    this.#reading = this.#map().catch((error: unknown) => {
+      this.error = asAppError(error);
+    });
+    return this.#reading;
+  }
+  /**
+   * Hands the rows over, once however often it is asked for, and as the roles give them that were chosen last; what was read goes when they are kept.
+   * Resolves with how many. Rejects as `keep`, and then nothing goes.
+   */
+  async add(
+    keep: (rows: readonly Example[], source: DatasetRecord['source'], name: string, replace: boolean) => Promise<void>,
+  ): Promise<number> {
+    if (this.adding) return 0;
+    this.adding = true;
+    try {
+      await this.#reading;
+      const asked = this.#asked;
+      const rows = this.examples;
+      if (this.result === undefined || rows.length === 0) return 0;
+      await keep(rows, this.source, this.fileName?.replace(/\.[^.]+$/, '') ?? 'My task', this.place === 'replace');
+      if (asked === this.#asked) this.reset();
+      return rows.length;
+    } finally {
+      this.adding = false;
+    }
   }
   reset(): void {
     this.#asked += 1;
@@ -56,6 +86,7 @@ class ImporterState {
     this.findings = [];
     this.error = undefined;
     this.busy = false;
+    this.place = 'add';
   }
   /** What is kept of where the rows came from. */
   get source(): DatasetRecord['source'] {
@@ -68,7 +99,11 @@ class ImporterState {
     };
   }
 
-  async #read(content: () => Promise<string | Uint8Array>, fileName: string | undefined): Promise<void> {
+  #read(content: () => Promise<string | Uint8Array>, fileName: string | undefined): Promise<void> {
+    this.#reading = this.#readNow(content, fileName);
+    return this.#reading;
+  }
+  async #readNow(content: () => Promise<string | Uint8Array>, fileName: string | undefined): Promise<void> {
     this.#asked += 1;
     const asked = this.#asked;
     this.busy = true;
