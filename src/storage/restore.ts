@@ -128,7 +128,13 @@ const schemas: { readonly [S in StoreName]: SchemaOf<Records[S]> } = {
     version: count,
     rows: v.array(exampleSchema),
     source: v.exactOptional(
-      v.object({ fileName: v.exactOptional(v.string()), roles: v.exactOptional(v.array(role)), read: count, leftOut: count }),
+      v.object({
+        fileName: v.exactOptional(v.string()),
+        roles: v.exactOptional(v.array(role)),
+        table: v.exactOptional(v.object({ header: strings, rows: v.array(strings), lines: v.array(count) })),
+        read: count,
+        leftOut: count,
+      }),
     ),
   }),
   contestants: v.object({

@@ -73,7 +73,8 @@ export function renameTask(id: string, name: string): Promise<TaskRecord> {
 
 /**
  * Changes the rows as they are on the disk now, so that two changes in a row do not undo each other: the version goes up, and results of the old rows are
- * stale from now on. `sourceOf` says where they come from, where that is another place than before. @throws 'task/missing'
+ * stale from now on. `sourceOf` says where they come from; without it they are
+ * changed by hand, and no table's any more. @throws 'task/missing'
  */
 export async function changeRows(
   taskId: string,
@@ -85,7 +86,7 @@ export async function changeRows(
     const store = tx.objectStore('datasets');
     const before = restore('datasets', (await store.get(taskId)) ?? { taskId, version: 0, rows: [] });
     const there = before?.rows ?? [];
-    const from = sourceOf(there) ?? before?.source;
+    const from = sourceOf(there) ?? withoutTable(before?.source);
     const rows = change(there);
     const next: DatasetRecord = { taskId, version: (before?.version ?? 0) + 1, rows, ...(from === undefined ? {} : { source: from }) };
     await store.put(next);
@@ -102,6 +103,12 @@ export function saveRows(taskId: string, rows: readonly Example[], source?: Data
     () => rows,
     () => source,
   );
+}
+
+export function withoutTable(source: DatasetRecord['source']): DatasetRecord['source'] {
+  if (source === undefined) return undefined;
+  const { table: _, ...rest } = source;
+  return rest;
 }
 
 /** The task, its rows, contestants, results, runs and drafts, in one write. Adapters' bytes go with `freeUnreferenced`. */

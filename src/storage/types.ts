@@ -1,4 +1,4 @@
-import type { ColumnRole, Example, SplitShares, Task } from '../data/types.ts';
+import type { ColumnRole, Example, RawTable, SplitShares, Task } from '../data/types.ts';
 import type { StoragePlan } from '../engine/types.ts';
 import type { Cost, RowResult, Run, Runtime, Seen, Split } from '../experiments/types.ts';
 import type { ModelConfig } from '../formats/types.ts';
@@ -68,7 +68,14 @@ export interface DatasetRecord {
   /** Goes up with every change of rows, so that results of other rows are known as stale. */
   readonly version: number;
   readonly rows: readonly Example[];
-  readonly source?: { readonly fileName?: string; readonly roles?: readonly ColumnRole[]; readonly read: number; readonly leftOut: number };
+  readonly source?: {
+    readonly fileName?: string;
+    readonly roles?: readonly ColumnRole[];
+    /** As it was read, while the rows are all of it and nothing else, so that its columns can be given other roles. */
+    readonly table?: RawTable;
+    readonly read: number;
+    readonly leftOut: number;
+  };
 }
 
 /** What stands on the board: the base model, words around it, or trained weights. */
@@ -97,7 +104,7 @@ export interface ContestantRecord {
 
 /** How a contestant answered a split. */
 export interface ResultRecord {
-  /** `${contestantId} ${split}`. */
+  /** `resultId` of contestant, split and runtime. */
   readonly id: string;
   readonly contestantId: string;
   readonly taskId: string;

@@ -96,6 +96,24 @@ test.describe('rows in', () => {
     await expect.poll(async () => (await kept(page)).rows).toBe(12);
   });
 
+  test('columns get other roles in the header of the rows, and their old ones back', async () => {
+    const { page } = opened;
+    await goTo(page, 'Data');
+    const cells = table(page).getByRole('row').nth(1).getByRole('cell');
+    await expect(cells.nth(0)).toHaveText('Who lives in the red house?');
+    const second = table(page).getByLabel('Role of column Column 2');
+    // The only answer is not left out; as the input it changes places with the one there is.
+    await expect(second.getByRole('option', { name: 'Leave out' })).toBeDisabled();
+    await second.selectOption('Input');
+    await expect(cells.nth(0)).toHaveText('A little robot named Zed lives in the red house.');
+    await expect(cells.nth(1)).toContainText('Who lives in the red house?');
+    await expect(table(page).getByLabel('Role of column Column 1')).toHaveValue('answer');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await expect(cells.nth(0)).toHaveText('Who lives in the red house?');
+    await expect(second).toHaveValue('answer');
+    expect((await kept(page)).rows).toBe(12);
+  });
+
   test('a row written, edited, deleted and brought back', async () => {
     const { page } = opened;
     await goTo(page, 'Data');
@@ -109,6 +127,8 @@ test.describe('rows in', () => {
     await page.getByLabel(/^What should come out/).fill('Zed.');
     await page.getByRole('button', { name: 'Save the row' }).click();
     await expect(table(page).getByRole('row', { name: /Who are you/ })).toContainText('Zed.');
+    // Rows that were changed by hand are no table's any more.
+    await expect(table(page).getByLabel(/^Role of column/)).toHaveCount(0);
     await page.getByRole('button', { name: 'Edit row 13' }).click();
     await page.getByRole('button', { name: 'Delete the row' }).click();
     await expect.poll(async () => (await kept(page)).rows).toBe(12);

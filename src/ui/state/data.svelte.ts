@@ -1,12 +1,13 @@
 import { engine } from '../../client/engine-client.ts';
-import type { Example } from '../../data/types.ts';
+import type { ColumnRole, Example } from '../../data/types.ts';
 import { type AppError, asAppError } from '../../lib/error.ts';
 import type { DataReport, DataRow } from '../../rpc/contract.ts';
 import { onChange } from '../../storage/changes.ts';
-import { changeRows, readDataset } from '../../storage/tasks.ts';
+import { changeRows, readDataset, saveRows, withoutTable } from '../../storage/tasks.ts';
 import type { DatasetRecord } from '../../storage/types.ts';
 import { coalesced } from '../coalesced.ts';
 import { putBack } from '../put-back.ts';
+import { withRole } from '../roles.ts';
 import { tasks } from './tasks.svelte.ts';
 
 export interface ShownRow {
@@ -109,7 +110,7 @@ class DataState {
       first = before.length === 0;
       return [...before, ...withFreshIds(rows, before)];
     };
-    await changeRows(task.id, added, () => source);
+    await changeRows(task.id, added, (there) => (replace || there.length === 0 ? source : withoutTable(source)));
     if (first) {
       const { type, metricId, shares } = await engine().propose(rows);
       await tasks.change(task.id, (t) => ({
@@ -146,6 +147,23 @@ class DataState {
       await changeRows(taskId, (rows) => putBack(before, gone, rows));
       await this.refresh();
     };
+  }
+  /** Puts the rows back as they were: the undo of other roles. */
+  async restore(rows: readonly Example[], source?: DatasetRecord['source']): Promise<void> {
+    if (this.#taskId === undefined) return;
+    await saveRows(this.#taskId, rows, source);
+    await this.refresh();
+  }
+  /** Gives a column of the table that the rows are another role, and makes the rows of it anew. */
+  async setRole(column: number, role: ColumnRole): Promise<void> {
+    const taskId = this.#taskId;
+    if (taskId === undefined) return;
+    const { source } = await readDataset(taskId);
+    if (source?.table === undefined || source.roles === undefined) return;
+    const roles = withRole(source.roles, column, role);
+    const { examples } = await engine().mapColumns(source.table, roles);
+    await saveRows(taskId, examples, { ...source, roles, leftOut: Math.max(0, source.read - examples.length) });
+    await this.refresh();
   }
 
   #shown(): readonly ShownRow[] {

@@ -1,9 +1,11 @@
 import { engine } from '../../client/engine-client.ts';
-import type { ColumnRole, Example, ImportFinding, ImportResult } from '../../data/types.ts';
+import type { ColumnRole, Example, ImportFinding, ImportResult, RawTable } from '../../data/types.ts';
 import { AppError, asAppError } from '../../lib/error.ts';
 import type { DatasetRecord } from '../../storage/types.ts';
 import { bytes } from '../format.ts';
 
+/** A table beyond so many characters is not kept beside the rows that are made of it. */
+const LARGEST_TABLE = 1_000_000;
 /** Rows of text beyond this are a mistake of the hand: a model dropped as data. */
 const LARGEST = 200_000_000;
 const MODEL_FILE = /\.(gguf|safetensors|bin|pt|pth|onnx)$/i;
@@ -90,12 +92,13 @@ class ImporterState {
   }
   /** What is kept of where the rows came from. */
   get source(): DatasetRecord['source'] {
-    const read = this.result?.table?.rows.length ?? this.result?.examples.length ?? 0;
+    const table = this.result?.table;
+    const read = table?.rows.length ?? this.result?.examples.length ?? 0;
     return {
       read,
       leftOut: Math.max(0, read - this.examples.length),
       ...(this.fileName === undefined ? {} : { fileName: this.fileName }),
-      ...(this.result?.table === undefined ? {} : { roles: this.roles }),
+      ...(table === undefined ? {} : { roles: this.roles, ...(charactersOf(table) > LARGEST_TABLE ? {} : { table }) }),
     };
   }
 
@@ -136,5 +139,7 @@ class ImporterState {
     this.findings = [...(this.result?.findings ?? []), ...mapped.findings];
   }
 }
+
+const charactersOf = ({ rows }: RawTable) => rows.reduce((sum, cells) => cells.reduce((own, cell) => own + cell.length, sum), 0);
 
 export const importer = new ImporterState();
