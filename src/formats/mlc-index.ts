@@ -78,7 +78,7 @@ export async function readMlcIndex(file: ByteSource, folder: ReadonlyMap<string,
   if (missing.length > 0)
     throw new AppError(
       'mlc/shards-missing',
-      `${missing.length} of ${records.length} shards are missing: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', …' : ''}.`,
+      `${missing.length} of ${records.length} shards ${missing.length === 1 ? 'is' : 'are'} missing: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', …' : ''}.`,
       {
         why: `${baseName(file.name)} names them, and they are not among the chosen files.`,
         fix: 'Choose the whole folder, or get them from the same place and choose all files together.',

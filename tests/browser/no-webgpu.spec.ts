@@ -128,6 +128,9 @@ test('training that does not fit ends with its number and the settings that fit;
   const message = await expectCode(page, 'gpu/out-of-memory', 60_000);
   await expect(message).toContainText(/needs [\d.]+ [kM]B/);
   console.log(`out of memory: ${((await message.textContent()) ?? '').replaceAll(/\s+/g, ' ')}`);
+  // A run without a step has no curve.
+  await expect(page.getByText('It ended before its first step')).toBeVisible();
+  await expect(page.getByRole('heading', { name: /^Loss/ })).toHaveCount(0);
   await picture(page, 'training-does-not-fit');
   const after = await kept(page);
   expect(after.rows).toBe(12);
