@@ -73,8 +73,7 @@ export function renameTask(id: string, name: string): Promise<TaskRecord> {
 
 /**
  * Changes the rows as they are on the disk now, so that two changes in a row do not undo each other: the version goes up, and results of the old rows are
- * stale from now on. `sourceOf` says where they come from; without it they are
- * changed by hand, and no table's any more. @throws 'task/missing'
+ * stale from now on. `sourceOf` says where they come from; without it they are changed by hand, and no table's any more. @throws 'task/missing'
  */
 export async function changeRows(
   taskId: string,
@@ -105,6 +104,7 @@ export function saveRows(taskId: string, rows: readonly Example[], source?: Data
   );
 }
 
+/** Where rows come from that are no longer all of a table and nothing else. */
 export function withoutTable(source: DatasetRecord['source']): DatasetRecord['source'] {
   if (source === undefined) return undefined;
   const { table: _, ...rest } = source;

@@ -1,6 +1,6 @@
 import { engine } from '../../client/engine-client.ts';
 import type { ColumnRole, Example } from '../../data/types.ts';
-import { type AppError, asAppError } from '../../lib/error.ts';
+import { AppError, asAppError } from '../../lib/error.ts';
 import type { DataReport, DataRow } from '../../rpc/contract.ts';
 import { onChange } from '../../storage/changes.ts';
 import { changeRows, readDataset, saveRows, withoutTable } from '../../storage/tasks.ts';
@@ -148,22 +148,22 @@ class DataState {
       await this.refresh();
     };
   }
-  /** Puts the rows back as they were: the undo of other roles. */
-  async restore(rows: readonly Example[], source?: DatasetRecord['source']): Promise<void> {
-    if (this.#taskId === undefined) return;
-    await saveRows(this.#taskId, rows, source);
-    await this.refresh();
-  }
-  /** Gives a column of the table that the rows are another role, and makes the rows of it anew. */
-  async setRole(column: number, role: ColumnRole): Promise<void> {
+  /** Gives a column of the table that the rows are another role, and makes the rows of it anew. Resolves with what takes it back. */
+  async setRole(column: number, role: ColumnRole): Promise<() => Promise<void>> {
     const taskId = this.#taskId;
-    if (taskId === undefined) return;
-    const { source } = await readDataset(taskId);
-    if (source?.table === undefined || source.roles === undefined) return;
-    const roles = withRole(source.roles, column, role);
-    const { examples } = await engine().mapColumns(source.table, roles);
-    await saveRows(taskId, examples, { ...source, roles, leftOut: Math.max(0, source.read - examples.length) });
+    const before = taskId === undefined ? undefined : await readDataset(taskId);
+    const { table, roles: given } = before?.source ?? {};
+    if (taskId === undefined || before?.source === undefined || table === undefined || given === undefined) return () => Promise.resolve();
+    const roles = withRole(given, column, role);
+    const { examples } = await engine().mapColumns(table, roles);
+    const leftOut = Math.max(0, before.source.read - examples.length);
+    const made = await saveRows(taskId, examples, { ...before.source, roles, leftOut });
     await this.refresh();
+    return async () => {
+      if ((await readDataset(taskId)).version !== made.version) throw changedSince();
+      await saveRows(taskId, before.rows, before.source);
+      await this.refresh();
+    };
   }
 
   #shown(): readonly ShownRow[] {
@@ -182,6 +182,13 @@ class DataState {
       };
     });
   }
+}
+
+function changedSince(): AppError {
+  return new AppError('data/changed-since', 'Rows were changed after their columns got other roles. Nothing was undone.', {
+    why: 'Taking the roles back makes all rows as they were before, and what was changed since would be lost.',
+    fix: 'Import the table again to have its columns in other roles.',
+  });
 }
 
 /** Rows of two files may carry the same ids; a row that would take another's place gets a new one. */
