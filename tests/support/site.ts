@@ -71,12 +71,12 @@ export async function setSetting(page: Page, name: RegExp, value: string): Promi
   await field.blur();
 }
 
-/** Trains with the settings that are shown and waits for the end; `seconds` is how long it may take. */
+/** Trains with the settings that are shown and waits for the end and the score; `seconds` is how long each may take. */
 export async function trainAndWait(page: Page, seconds = 150): Promise<void> {
   await page.getByRole('button', { name: /^Train LoRA/ }).click();
   await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeVisible();
   await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: seconds * 1000 });
-  await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: 60_000 });
+  await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: seconds * 1000 });
 }
 
 /** Sends a message in Chat, greedily, and returns what each column answered. */
