@@ -103,9 +103,12 @@ test('chat, export, and the dialogs', async () => {
   await goTo(page, 'Export');
   await look(page, 'Export');
   await page.keyboard.press('?');
+  await expect(page.getByRole('dialog')).toBeVisible();
   await look(page, 'Keys');
   await page.keyboard.press('Escape');
+  await expect(page.getByRole('dialog')).toBeHidden();
   await page.keyboard.press('Control+k');
+  await expect(page.getByRole('dialog', { name: 'Find' })).toBeVisible();
   await look(page, 'Find');
   await page.keyboard.press('Escape');
 });

@@ -14,6 +14,7 @@ async function crashGpu(page: Page): Promise<void> {
 }
 const LONG: readonly (readonly [RegExp, string])[] = [
   [/epochs/, '200'],
+  [/effective batch size/, '1'],
   [/validations a run/, '100'],
   [/validations without a better one/, '0'],
 ];

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { expect, type Page, test } from '@playwright/test';
+import { expect, type Page, test, type Worker } from '@playwright/test';
 import { openSite, smallModel } from '../support/screens.ts';
 import { ask, goTo, ROWS } from '../support/site.ts';
 import { watchTraffic } from '../support/traffic.ts';
@@ -59,9 +59,14 @@ const FETCH = async (): Promise<string> => {
     (error: unknown) => (error instanceof Error ? error.name : String(error)),
   );
 };
-async function engineWorker(page: Page) {
-  for (const worker of page.workers()) if (await worker.evaluate(() => self.name === 'maquette engine')) return worker;
-  throw new Error('The engine has no worker.');
+async function engineWorker(page: Page): Promise<Worker> {
+  let found: Worker | undefined;
+  await expect(async () => {
+    for (const worker of page.workers()) if (await worker.evaluate(() => self.name === 'maquette engine')) found = worker;
+    expect(found).toBeDefined();
+  }).toPass();
+  if (found === undefined) throw new Error('The engine has no worker.');
+  return found;
 }
 
 test('the policy stops a request from the page and from the engine, and the person is told', async ({ browser }) => {
@@ -72,7 +77,8 @@ test('the policy stops a request from the page and from the engine, and the pers
   expect(await page.evaluate(FETCH)).toBe('TypeError');
   await expect(() => expect(said.some((text) => /Content Security Policy/.test(text))).toBe(true)).toPass();
   const worker = await engineWorker(page);
-  expect(await worker.evaluate(FETCH)).toBe('there is no fetch');
+  // Taken away when its modules have run.
+  await expect.poll(() => worker.evaluate(FETCH)).toBe('there is no fetch');
   // What cannot be taken away is stopped by the policy, which a worker has from its page.
   const imported = await worker.evaluate(() =>
     import(new URL('https://leak.invalid/x.js').href).then(

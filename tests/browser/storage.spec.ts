@@ -66,12 +66,13 @@ test('a change in one tab is heard in the other', async ({ context, page }) => {
   await open(page);
   const other = await context.newPage();
   await open(other);
-  const heard = other.evaluate(
-    () =>
-      new Promise<string>((resolve) => {
-        maquette.onChange(({ store, key }) => resolve(`${store} ${key === '' ? '' : 'with a key'}`));
-      }),
-  );
+  // It listens before anything is changed.
+  await other.evaluate(() => {
+    const heard = new Promise<string>((resolve) => {
+      maquette.onChange(({ store, key }) => resolve(`${store} ${key === '' ? '' : 'with a key'}`));
+    });
+    Object.assign(globalThis, { heard });
+  });
   await page.evaluate(() =>
     maquette.createTask({
       name: 'New',
@@ -82,7 +83,59 @@ test('a change in one tab is heard in the other', async ({ context, page }) => {
       rows: [],
     }),
   );
-  expect(await heard).toBe('tasks with a key');
+  expect(await other.evaluate(() => Reflect.get(globalThis, 'heard'))).toBe('tasks with a key');
+});
+
+test('nothing is written of what was deleted meanwhile, and deleting it again is no error', async ({ page }) => {
+  await open(page);
+  const got = await page.evaluate(async () => {
+    const shares = { train: 1, validation: 0, test: 0 };
+    const rows = ['a', 'b', 'c'].map((id) => ({ id, messages: [{ role: 'user' as const, content: id }], targets: [id] }));
+    const task = await maquette.createTask({ name: 'Gone', type: 'other', metricId: 'exact-match', seed: 1, shares, rows });
+    const prompt = { system: 'Be short.', shots: [], cue: '', extract: 'whole' as const };
+    const made = await maquette.engine().savePrompt(task.id, prompt);
+    const result = {
+      ...{ id: maquette.resultId(made.id, 'validation'), contestantId: made.id, taskId: task.id, split: 'validation' as const },
+      ...{ metricId: 'exact-match', modelId: '', datasetVersion: 1, splitSeed: 1, shares, longestAnswer: 8 },
+      ...{ rows: [], complete: true, seconds: 0, measuredAt: 0 },
+    };
+    await maquette.saveResult(result);
+    const before = (await maquette.listResults(task.id)).length;
+    await maquette.engine().deleteContestant(made.id);
+    const again = await maquette.engine().deleteContestant(made.id);
+    await maquette.saveResult(result);
+    await maquette.deleteTask(task.id);
+    const adapter = {
+      ...{ id: 'late', name: 'Late', modelId: '', rank: 1, alpha: 1, rsLora: false, targets: [], parameters: 0, files: [], bytes: 0 },
+      createdAt: 0,
+    };
+    const codeOf = (work: Promise<unknown>): Promise<unknown> =>
+      work.then(
+        () => 'written',
+        (error: unknown) => error instanceof Error && 'code' in error && error.code,
+      );
+    return {
+      before,
+      again,
+      trained: await codeOf(maquette.saveTrained(adapter, { ...made, adapterId: adapter.id })),
+      rows: await codeOf(maquette.saveRows(task.id, rows)),
+      left: [await maquette.listResults(task.id), await maquette.listContestants(task.id), await maquette.listAdapters()].flat().length,
+    };
+  });
+  expect(got).toEqual({ before: 1, again: 0, trained: 'task/missing', rows: 'task/missing', left: 0 });
+});
+
+test('two changes of the rows at once both stand', async ({ page }) => {
+  await open(page);
+  const left = await page.evaluate(async () => {
+    const shares = { train: 1, validation: 0, test: 0 };
+    const rows = ['a', 'b', 'c'].map((id) => ({ id, messages: [{ role: 'user' as const, content: id }], targets: [id] }));
+    const task = await maquette.createTask({ name: 'Rows', type: 'other', metricId: 'exact-match', seed: 1, shares, rows });
+    const without = (gone: string) => maquette.changeRows(task.id, (there) => there.filter(({ id }) => id !== gone));
+    await Promise.all([without('a'), without('c')]);
+    return (await maquette.readDataset(task.id)).rows.map(({ id }) => id);
+  });
+  expect(left).toEqual(['b']);
 });
 
 test('erasing leaves nothing', async ({ page }) => {

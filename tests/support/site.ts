@@ -35,8 +35,14 @@ Where do Zed and Max play?\tZed and Max play near the lake.
 What did Zed see in the sky?\tZed saw a big moon in the sky.`;
 
 export async function goTo(page: Page, screen: 'Task' | 'Data' | 'Prompt' | 'Train' | 'Chat' | 'Export' | 'Models'): Promise<void> {
-  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: screen, exact: true }).click();
-  await expect(page.locator('main h1')).toBeVisible();
+  const link = page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: screen, exact: true });
+  await link.click();
+  await expect(link).toHaveAttribute('aria-current', 'page');
+  // The heading of the screen before may stand there for a moment yet.
+  const heading = page.locator('main h1');
+  await expect(heading).toBeVisible();
+  if (screen === 'Task') await expect(heading).not.toHaveText(/^(Data|Prompt|Train|Chat|Export|Models)\b/);
+  else await expect(heading).toHaveText(new RegExp(`^${screen}\\b`));
 }
 
 /** Chooses the model's files on the Models screen, keeps them, and waits until the model is on the GPU. */
@@ -71,12 +77,36 @@ export async function setSetting(page: Page, name: RegExp, value: string): Promi
   await field.blur();
 }
 
-/** Trains with the settings that are shown and waits for the end and the score; `seconds` is how long each may take. */
+/** How many runs of this device are over, with what they made scored on the validation rows. */
+function runsScored(page: Page): Promise<number> {
+  return page.evaluate(
+    () =>
+      new Promise<number>((resolve, reject) => {
+        const opening = indexedDB.open('maquette');
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const read = opening.result.transaction(['runs', 'results']);
+          const [runs, results] = [read.objectStore('runs').getAll(), read.objectStore('results').getAll()];
+          read.onerror = () => reject(read.error);
+          read.oncomplete = () => {
+            opening.result.close();
+            const whole = new Set(
+              results.result.filter((one) => one.split === 'validation' && one.complete).map((one) => one.contestantId),
+            );
+            resolve(
+              runs.result.filter((run) => run.status === 'failed' || (run.status !== 'fitting' && whole.has(run.contestantId))).length,
+            );
+          };
+        };
+      }),
+  );
+}
+/** Trains with the settings that are shown and waits until what was made is scored; `seconds` is how long each of both may take. A quick device may be done before one looks. */
 export async function trainAndWait(page: Page, seconds = 150): Promise<void> {
+  const before = await runsScored(page);
   await page.getByRole('button', { name: /^Train LoRA/ }).click();
-  await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeVisible();
-  await expect(page.getByRole('button', { name: 'Stop and keep best' })).toBeHidden({ timeout: seconds * 1000 });
-  await expect(page.getByRole('contentinfo')).not.toContainText('Measuring', { timeout: seconds * 1000 });
+  await expect.poll(() => runsScored(page), { timeout: 2 * seconds * 1000 }).toBeGreaterThan(before);
+  await expect(page.getByRole('contentinfo')).not.toContainText(/Training|Measuring/, { timeout: 60_000 });
 }
 
 /** Sends a message in Chat, greedily, and returns what each column answered. */
