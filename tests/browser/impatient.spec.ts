@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, type Page, test } from '@playwright/test';
 import { holdCalls, holdEngine } from '../support/hold.ts';
 import { expectCode, kept, type Opened, openSite, smallModel } from '../support/screens.ts';
-import { boardRow, goTo, pasteRows, ROWS, setSetting } from '../support/site.ts';
+import { ask, boardRow, goTo, pasteRows, ROWS, setSetting } from '../support/site.ts';
 
 /** Both presses in one task of the page: no machine is quick enough to come between. */
 const twice = (page: Page, name: string): Promise<void> =>
@@ -41,10 +41,19 @@ const records = (page: Page, store: string): Promise<Record<string, unknown>[]> 
       }),
     store,
   );
+/** As after a change in another tab: the list of tasks is read again. */
+async function readAgain(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const other = new BroadcastChannel('maquette');
+    other.postMessage({ store: 'tasks', key: 'of another tab' });
+    other.close();
+  });
+  await page.waitForTimeout(300);
+}
 const foot = (page: Page) => page.getByRole('contentinfo');
 /** Nothing runs any more of what was begun. */
 async function idle(page: Page): Promise<void> {
-  await expect(foot(page)).not.toContainText(/Measuring|Training|Loading/, { timeout: 90_000 });
+  await expect(foot(page)).not.toContainText(/Measuring|Training|Loading/, { timeout: 120_000 });
 }
 
 test.describe('rows', () => {
@@ -172,15 +181,19 @@ test.describe('rows', () => {
     await expect.poll(async () => [...(await kept(page)).tasks].sort()).toEqual(['My task', 'Second']);
     await page.getByRole('button', { name: 'Rename', exact: true }).first().click();
     await page.getByRole('dialog').getByLabel('Name').fill('Third');
-    await page.evaluate(() => {
-      const other = new BroadcastChannel('maquette');
-      other.postMessage({ store: 'tasks', key: 'of another tab' });
-      other.close();
-    });
-    await page.waitForTimeout(300);
+    await readAgain(page);
     await expect(page.getByRole('dialog').getByLabel('Name')).toHaveValue('Third');
     await page.keyboard.press('Enter');
     await expect(page.getByRole('heading', { level: 1, name: 'Third' })).toBeVisible();
+  });
+
+  test('numbers of a split that are typed stay while the task is read again', async () => {
+    const { page } = opened;
+    await pasteRows(page);
+    await goTo(page, 'Data');
+    await page.getByLabel(/^Validation, %/).fill('23');
+    await readAgain(page);
+    await expect(page.getByLabel(/^Validation, %/)).toHaveValue('23');
   });
 });
 
@@ -221,8 +234,25 @@ test('a model that cannot be loaded leaves none on the GPU, and the page knows',
   await context.close();
 });
 
+test('with a model here the network can be unplugged at once: the first question is answered', async ({ browser }) => {
+  const { context, page } = await openSite(browser);
+  const fetched: string[] = [];
+  context.on('requestfinished', (request) => fetched.push(request.url()));
+  await goTo(page, 'Models');
+  await page.setInputFiles('[data-pick="files"]', [...smallModel().files]);
+  await page.getByRole('button', { name: /^Keep .* on this device$/ }).click();
+  await expect(page.getByRole('row', { name: /on the GPU/ }).first()).toBeVisible({ timeout: 60_000 });
+  // What renders its template comes with the model, not with the first question.
+  await expect(() => expect(fetched.some((url) => /template-[^/]*\.js$/.test(url))).toBe(true)).toPass();
+  await context.setOffline(true);
+  await goTo(page, 'Chat');
+  await page.getByLabel('Longest answer').fill('4');
+  expect(await ask(page, 'Where is Max?')).toHaveLength(1);
+  await context.close();
+});
+
 test.describe('prompts, runs and the board', () => {
-  test.describe.configure({ mode: 'serial' });
+  test.describe.configure({ mode: 'serial', timeout: 300_000 });
   let opened: Opened;
   test.beforeAll(async ({ browser }) => {
     opened = await openSite(browser, { model: smallModel(), rows: ROWS });
@@ -315,7 +345,7 @@ test.describe('prompts, runs and the board', () => {
     await calls.go();
     const [run] = await records(page, 'runs');
     expect(run).toMatchObject({ prompt: { system: 'Be short.' }, config: { epochs: 2 } });
-    await expect.poll(async () => (await records(page, 'runs'))[0]?.status, { timeout: 60_000 }).toBe('done');
+    await expect.poll(async () => (await records(page, 'runs'))[0]?.status, { timeout: 150_000 }).toBe('done');
     await idle(page);
   });
 

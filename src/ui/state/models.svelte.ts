@@ -48,10 +48,10 @@ class ModelsState {
   #changing: Promise<void> | undefined;
 
   async start(): Promise<void> {
-    await this.refresh();
     onChange(({ store }) => {
       if (store === 'models' || store === 'all') void this.refresh().catch((error: unknown) => live.fail(error));
     });
+    await this.refresh();
     this.ready = true;
     onUnreadable((all) => {
       if (all.length > 0) live.fail(unreadable(all));

@@ -23,10 +23,10 @@ class TasksState {
   async start(): Promise<void> {
     const chosen = await readSetting(CURRENT);
     if (typeof chosen === 'string') this.currentId = chosen;
-    await this.refresh();
     onChange(({ store }) => {
       if (store === 'tasks' || store === 'all') void this.refresh().catch((error: unknown) => live.fail(error));
     });
+    await this.refresh();
     this.ready = true;
   }
   async refresh(): Promise<void> {
