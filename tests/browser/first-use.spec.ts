@@ -169,6 +169,26 @@ test('a model file that was changed on the way is not kept, and the sample opens
   expect(after.tasks).toHaveLength(1);
 });
 
+test('what a person makes while the demo model is fetched stays on the screen', async ({ page }) => {
+  let go: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  await page.route(MODEL, async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto('/');
+  await pasteRows(page);
+  await expect(page.getByRole('heading', { level: 1, name: 'My task' })).toBeVisible();
+  go();
+  await expect(page.getByRole('contentinfo')).toContainText('Vale micro', { timeout: 60_000 });
+  // The first visit is over when that is remembered.
+  await expect.poll(() => page.evaluate(() => localStorage.getItem('maquette.first-use')), { timeout: 30_000 }).toBe('done');
+  await expect(page.getByRole('heading', { level: 1, name: 'My task' })).toBeVisible();
+  expect((await kept(page)).tasks).toEqual(['My task']);
+});
+
 /** The rest of the site works: the sample's rows are there, and a prompt is kept. */
 async function restIsUsable(page: Page): Promise<void> {
   await goTo(page, 'Data');

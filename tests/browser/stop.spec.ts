@@ -34,7 +34,7 @@ test('in Chat', async () => {
   });
   await page.keyboard.press('Control+Enter');
   const answer = page.locator('[data-answer]').last();
-  await expect(answer).not.toBeEmpty({ timeout: 20_000 });
+  await expect(answer).not.toBeEmpty({ timeout: 60_000 });
   await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 5000 });
   const shown = await page.evaluate(() => document.body.dataset.atStop);
   await expect(page.locator('.turn').last()).toContainText('stopped');
