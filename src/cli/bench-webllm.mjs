@@ -1,7 +1,8 @@
-// `npm run bench:webllm -- [--build] [--only vale-micro,q4f32_1] [--rounds 4]`: decoding in our engine against web-llm, on the same f32 and 4-bit weights of the
+// `npm run bench:webllm -- [--build] [--only vale-micro,q4f32_1] [--rounds 4] [--seconds 60]`: decoding in our engine against web-llm, on the same f32 and 4-bit weights of the
 // site's model and of SmolLM2-135M's shape (random numbers), in turn, in a browser. Sampling is not in web-llm's times; ours have taking the largest logit in
 // them. Libraries that are not in public/ are read from MAQUETTE_WEBLLM_CACHE/bench (~/.cache/maquette-webllm/bench); `--build` builds those that are missing,
-// half a minute each after the first (Python and emscripten: src/cli/python/README.md). The last line is the summary.
+// half a minute each after the first (Python and emscripten: src/cli/python/README.md). About `--seconds` are spent on each library besides loading: where a
+// token takes seconds, fewer are decoded, and the line says so; a library that takes more than five minutes to load is left out by name. The last line is the summary.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -10,7 +11,12 @@ import { parseArgs } from 'node:util';
 import { dawnEnvironment, findOrInstallBrowser } from './environment.mjs';
 
 const { values } = parseArgs({
-  options: { build: { type: 'boolean' }, only: { type: 'string' }, rounds: { type: 'string', default: '4' } },
+  options: {
+    build: { type: 'boolean' },
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '4' },
+    seconds: { type: 'string', default: '60' },
+  },
 });
 const root = path.resolve(import.meta.dirname, '../..');
 const cache = process.env.MAQUETTE_WEBLLM_CACHE ?? path.join(os.homedir(), '.cache/maquette-webllm');
@@ -67,6 +73,7 @@ const env = {
   CHROME_PATH: findOrInstallBrowser(),
   MAQUETTE_BENCH_LIBRARIES: folder,
   MAQUETTE_BENCH_ROUNDS: values.rounds,
+  MAQUETTE_BENCH_SECONDS: values.seconds,
   ...(values.only === undefined ? {} : { MAQUETTE_BENCH_ONLY: values.only }),
 };
 const playwright = path.join(root, 'node_modules/@playwright/test/cli.js');

@@ -10,7 +10,10 @@ export interface AnsweredByBoth {
   readonly margin?: number;
 }
 export interface DecodeTimes {
-  /** Milliseconds a token, a number a round. */
+  /** Tokens of the prompt, and those decoded after it in each round. */
+  readonly prompt: number;
+  readonly made: number;
+  /** Milliseconds a decoded token, a number a round. */
   readonly ours: readonly number[];
   readonly theirs: readonly number[];
   /** web-llm with a LoRA of rank 8 on all seven linears in use. */
@@ -28,7 +31,8 @@ export interface BothApi {
   /** Logits (V) of web-llm after a prompt. */
   theirLogits(prompt: Uint32Array): Promise<Float32Array>;
   answer(prompt: Uint32Array, maxTokens: number, stops: readonly number[]): Promise<AnsweredByBoth>;
-  /** `rounds` times each in turn, after a warm-up of each. */
-  times(rounds: number, made: number): Promise<DecodeTimes>;
+  /** `rounds` times each in turn, after a warm-up of each. Where that would take longer than `seconds`: after a prompt of one token, fewer tokens, and at last
+   *  fewer rounds; each at least once, one token. */
+  times(rounds: number, made: number, seconds: number): Promise<DecodeTimes>;
   close(): Promise<void>;
 }
