@@ -1,8 +1,9 @@
-// node src/cli/run.mjs export-bundled --training DIR [--weights FILE] [--python PYTHON] [--final] [--out DIR] [--items N] [--only 1,3] [--scores N]
+// node src/cli/run.mjs export-bundled --training DIR [--weights FILE] [--python PYTHON] [--final] [--history TEXT] [--out DIR] [--items N] [--only 1,3]
+// [--scores N]
 // One command from a training run to the files that the site ships: the newest weights of the run in DIR (or those of a snapshot, FILE) as a GGUF file,
 // config.json, tokenizer.json, tokenizer_config.json and generation_config.json beside it, the trainer's own float32 answers (float32-scores.json), and the
-// card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim. --items 0 leaves the table
-// out, --only all rows but those. The training may go on meanwhile.
+// card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim; --history is a sentence of it
+// on what was changed under way. --items 0 leaves the table out, --only all rows but those. The training may go on meanwhile.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     weights: { type: 'string' },
     python: { type: 'string', default: 'python3' },
     final: { type: 'boolean', default: false },
+    history: { type: 'string' },
     name: { type: 'string', default: 'vale-micro' },
     out: { type: 'string' },
     matrices: { type: 'string', default: 'q8_0' },
@@ -82,7 +84,7 @@ try {
   const card: Card = {
     ...{ name, file: `${name}.gguf`, licence: 'MIT', interim: !values.final, bytes, matrices },
     parameters: expectedTensors(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-    training: { seed: Number(metadata.get('seed') ?? 1), tokens, recipe: recipeHash(process.cwd()) },
+    training: { seed: Number(metadata.get('seed') ?? 1), tokens, recipe: recipeHash(process.cwd()), history: values.history },
   };
   const write = (of: Card): void => {
     writeFileSync(path.join(out, CARD_FILE), `${JSON.stringify(of, null, 1)}\n`);
