@@ -20,7 +20,7 @@ const LONG: readonly (readonly [RegExp, string])[] = [
 ];
 /** Waits until a run has a best that is safe. */
 async function untilBest(page: Page): Promise<void> {
-  await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 120_000 });
 }
 async function longerAnswers(page: Page): Promise<void> {
   await goTo(page, 'Task');

@@ -74,11 +74,11 @@ test('while scoring: the rows that are done stand on the board, and scoring goes
 test('while training: the best is kept', async () => {
   const { page } = opened;
   await startTraining(page, [
-    [/epochs/, '200'],
+    [/epochs/, '100'],
     [/validations a run/, '100'],
     [/validations without a better one/, '0'],
   ]);
-  await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText(/The best checkpoint so far scores/)).toBeVisible({ timeout: 120_000 });
   // Nothing is pulled away under it.
   await goTo(page, 'Task');
   await page.getByRole('button', { name: /on this device$/ }).click();
