@@ -20,6 +20,8 @@ export async function answerBy(page: Page, column: number, runtime: 'web-llm' | 
 export const columnOf = (page: Page, column: number): Locator => page.locator('.turn').last().locator('article').nth(column);
 /** Asks every column, greedily. A first adapter in web-llm waits for the self-test. */
 export async function askLong(page: Page): Promise<string[]> {
+  // What was said before stands there again.
+  await expect(page.locator('.talk')).toHaveAttribute('aria-busy', 'false');
   await page.getByLabel('Temperature').fill('0');
   await page.getByLabel(/^Message/).fill(QUESTION);
   await page.keyboard.press('Control+Enter');
