@@ -27,7 +27,10 @@ test('in Chat', async () => {
       const stop = [...document.querySelectorAll('button')].find((button) => button.textContent.trim().startsWith('Stop'));
       if (answer === undefined || answer.textContent === '' || stop === undefined) return;
       watch.disconnect();
-      stop.click();
+      // As while the next message is being written.
+      document
+        .querySelector('#chat-message')
+        ?.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true, cancelable: true }));
       document.body.dataset.atStop = answer.textContent;
     });
     watch.observe(document.body, { subtree: true, childList: true, characterData: true });
