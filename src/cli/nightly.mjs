@@ -53,7 +53,7 @@ const script =
 /** Browser tests that `npm test` leaves out; those of web-llm come with its own part. */
 function long(log) {
   const env = { ...dawnEnvironment(), CHROME_PATH: findOrInstallBrowser(), MAQUETTE_LONG: 'yes' };
-  const playwright = ['node_modules/@playwright/test/cli.js', 'test', 'first-use', '--grep', '@long'];
+  const playwright = ['node_modules/@playwright/test/cli.js', 'test', 'first-use', 'own-files', '--grep', '@long'];
   return run(log, process.execPath, ['node_modules/vite/bin/vite.js', 'build'], env) && run(log, process.execPath, playwright, env);
 }
 const PARTS = {

@@ -5,11 +5,9 @@ import { watchTraffic } from '../support/traffic.ts';
 
 const model = testModel();
 
-test('a model from the file picker: from files to a board, an adapter that learned, a reload, an export and back', async ({
-  page,
-  context,
-  baseURL,
-}) => {
+test('a model from the file picker: from files to a board, an adapter that learned, a reload, an export and back', {
+  tag: '@long',
+}, async ({ page, context, baseURL }) => {
   test.setTimeout(420_000);
   const traffic = watchTraffic(context, baseURL ?? '');
   const errors: string[] = [];

@@ -40,10 +40,9 @@ async function written(name: string, base64: string): Promise<{ readonly place: 
   return { place, names: await unzipTo(place, new Uint8Array(Buffer.from(base64, 'base64'))) };
 }
 
-test('words and an adapter leave with their model, and answer in the npm package as in our engine, token for token', async ({
-  page,
-  browser,
-}) => {
+test('words and an adapter leave with their model, and answer in the npm package as in our engine, token for token', {
+  tag: '@long',
+}, async ({ page, browser }) => {
   test.setTimeout(900_000);
   const source = await openModel([memorySource('vale-micro.gguf', new Uint8Array(read('vale-micro.gguf')))]);
   const lora = [...randomLora(source.config, 4, 0.25)].map(([name, bytes]) => ({

@@ -9,7 +9,9 @@ import { answerBy, askLong, bringLibrary, columnOf } from '../support/webllm.ts'
 const FEW_ROWS = ROWS.split('\n').slice(0, 8).join('\n');
 const LIBRARY = path.resolve(import.meta.dirname, '../webllm/libraries/llama-q0f32.wasm.gz');
 
-test('a LoRA that was trained on 8 bits says what web-llm runs in their place, and what that changes', async ({ browser }) => {
+test('a LoRA that was trained on 8 bits says what web-llm runs in their place, and what that changes', { tag: '@long' }, async ({
+  browser,
+}) => {
   test.setTimeout(420_000);
   const { context, page } = await openSite(browser, { model: smallModel() });
   const row = page.getByRole('row', { name: /small llama/ }).first();
@@ -63,7 +65,9 @@ async function watchFor(page: Page, words: string): Promise<() => Promise<boolea
   return () => page.evaluate(() => document.body.dataset.said === 'yes');
 }
 
-test('after its GPU was lost between two answers, the next question loads the model into web-llm again and is answered', async () => {
+test('after its GPU was lost between two answers, the next question loads the model into web-llm again and is answered', {
+  tag: '@long',
+}, async () => {
   test.setTimeout(600_000);
   // A browser of its own: its GPU process is ended.
   const { launchOptions, baseURL } = test.info().project.use;

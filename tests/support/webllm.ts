@@ -23,9 +23,14 @@ export async function askLong(page: Page): Promise<string[]> {
   // What was said before stands there again.
   await expect(page.locator('.talk')).toHaveAttribute('aria-busy', 'false');
   await page.getByLabel('Temperature').fill('0');
+  const turns = page.locator('.turn');
+  const before = await turns.count();
   await page.getByLabel(/^Message/).fill(QUESTION);
+  await expect(page.getByRole('button', { name: /^Send/ })).toBeEnabled({ timeout: 60_000 });
   await page.keyboard.press('Control+Enter');
+  // It has begun, then it has ended.
+  await expect(turns).toHaveCount(before + 1, { timeout: 240_000 });
   await expect(page.getByRole('button', { name: /^Send/ })).toBeVisible({ timeout: 240_000 });
-  const answers = await page.locator('.turn').last().locator('[data-answer]').allTextContents();
+  const answers = await turns.last().locator('[data-answer]').allTextContents();
   return answers.map((text) => text.trim());
 }
