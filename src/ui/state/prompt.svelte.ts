@@ -8,6 +8,7 @@ import { parsePrompt } from '../../storage/restore.ts';
 import { readSetting, saveSetting } from '../../storage/settings.ts';
 import type { ContestantRecord } from '../../storage/types.ts';
 import { board } from './board.svelte.ts';
+import { live } from './live.svelte.ts';
 import { models } from './models.svelte.ts';
 import { tasks } from './tasks.svelte.ts';
 
@@ -146,7 +147,9 @@ class PromptState {
       if (board.error !== undefined) this.error = board.error;
       await this.refresh();
     } catch (cause) {
-      this.error = asAppError(cause);
+      // Of another task the screen shows nothing here.
+      if (task.id === this.#taskId) this.error = asAppError(cause);
+      else live.fail(cause);
     } finally {
       this.busy = false;
     }
