@@ -2,8 +2,8 @@
 // [--scores N]
 // One command from a training run to the files that the site ships: the newest weights of the run in DIR (or those of a snapshot, FILE) as a GGUF file,
 // config.json, tokenizer.json, tokenizer_config.json and generation_config.json beside it, the trainer's own float32 answers (float32-scores.json), and the
-// card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim; --history is a sentence of it
-// on what was changed under way. --items 0 leaves the table out, --only all rows but those. The training may go on meanwhile.
+// card (card.json, README.md) with the table of `npm run acceptance`. Without --final the card says that the weights are interim; --history is what it
+// says of changes under way and of how the weights were chosen. --items 0 leaves the table out, --only all rows but those. The training may go on meanwhile.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

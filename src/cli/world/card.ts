@@ -33,7 +33,8 @@ export interface Card {
   /** Of `file`. */
   readonly bytes: number;
   readonly matrices: string;
-  /** `recipe` is that of the last step; `history` says what was changed under way, in a sentence. */
+  /** `recipe` is that of the last step; `history` says what was changed under way, and how these weights
+   *  were chosen. */
   readonly training: { readonly seed: number; readonly tokens: number; readonly recipe: string; readonly history?: string | undefined };
   /** What `npm run acceptance` measured. */
   readonly acceptance?: { readonly seed: number; readonly items: number; readonly rows: readonly Row[] } | undefined;
@@ -91,7 +92,7 @@ spaces that this vocabulary wants in front of a text and behind line breaks, ope
 
 ## How it was made
 Seed ${training.seed}, ${million} million tokens, none seen twice; recipe ${training.recipe} (a hash of the generator, the vocabulary and the trainer). PyTorch on one CPU thread,
-bfloat16, Muon for matrices and AdamW for the rest (\`src/cli/python\`).${training.history === undefined ? '' : ` ${training.history}`} ${interim ? 'The newest weights of the run.' : 'Chosen among checkpoints by the table below.'}
+bfloat16, Muon for matrices and AdamW for the rest (\`src/cli/python\`).${training.history === undefined ? '' : ` ${training.history}`}${interim ? ' The newest weights of the run.' : ''}
 
 ## Measured
 ${table}
